@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * guest.h - what the bare-metal guest program and libvmm agree on: operations, command block, ports, memory map.
+ */
+#ifndef GUEST_GUEST_H
+#define GUEST_GUEST_H
+
+#include <stdint.h>
+
+/*
+ * What the guest program can be told to do.  Each operation walks [gpa, gpa + len) in steps of `stride` bytes
+ * (0 means 8, that is every word) unless it says otherwise.  A word is 8 bytes and is stored or loaded by one access in
+ * long mode and by two of 4 bytes in the other modes.  Guest-virtual equals guest-physical except where vm_map()
+ * made it differ.
+ */
+enum guest_op {
+	GUEST_NOP,	/* nothing; result: 0 */
+	GUEST_READ,	/* load words; result: guest_sum() of them */
+	GUEST_FILL,	/* store `value` in every word; result: words stored */
+	GUEST_PATTERN,	/* store guest_pattern(value, offset); result: words stored */
+	GUEST_VERIFY,	/* compare with guest_pattern(value, offset); result: wrong words, result2: offset of the first one */
+	GUEST_ADD,	/* lock xadd of the low 32 bits of `value` to 4 bytes; result: sum of what was there before */
+	GUEST_COPY,	/* rep movsb of len bytes from gpa to gpa2, no stride; result: len */
+	GUEST_FSTORE,	/* x87 store (fstp m64) of 1.0, which KVM does not emulate; result: words stored */
+	GUEST_EXEC,	/* call the code at gpa, no stride; result: its eax (see vcpu_code()) */
+	GUEST_VMRUN,	/* long mode: run a nested guest, see below; result: its #VMEXIT code, result2: EXITINFO1 */
+	GUEST_VMSAVE,	/* long mode: VMSAVE to the VMCB at gpa, no nested guest; result: 0 */
+};
+
+/* struct guest_cmd.flags */
+#define GUEST_LOOP	1u	/* repeat until guest_stop(); `progress` counts passes; stores use value + pass */
+#define GUEST_NPT	2u	/* GUEST_VMRUN: nested paging, with the guest's own identity tables as nested tables */
+
+/*
+ * GUEST_VMRUN builds a VMCB in the page at `gpa` and enters a nested guest (long mode, the caller's page tables) that
+ * stores `value` in the word at gpa2, when gpa2 is not 0, and then executes VMMCALL.  All well: result is
+ * GUEST_L2_VMMCALL.  A VMCB that KVM will not map raises #GP (vector 13) in the guest at the VMRUN.
+ */
+#define GUEST_L2_VMMCALL 0x81u
+
+/* One command; lies in low guest memory, one per vCPU. */
+struct guest_cmd {
+	uint32_t op;		/* enum guest_op */
+	uint32_t flags;		/* GUEST_* flags */
+	uint64_t gpa;		/* start, bytes */
+	uint64_t len;		/* bytes */
+	uint64_t stride;	/* bytes; 0: 8 */
+	uint64_t value;
+	uint64_t gpa2;		/* second address, for operations that have one */
+};
+
+struct guest_block {
+	struct guest_cmd cmd;		/* host to guest */
+	volatile uint32_t stop;		/* host to guest: end a GUEST_LOOP after this pass */
+	volatile uint32_t pad;
+	volatile uint64_t progress;	/* guest to host: finished passes of a GUEST_LOOP (low 32 bits are atomic) */
+	uint64_t result;		/* guest to host */
+	uint64_t result2;
+	uint64_t hsave;			/* host to guest: page for VM_HSAVE_PA */
+};
+
+/* Ports: the guest reports with a one-byte OUT. */
+#define GUEST_PORT_DONE		0xe0	/* command finished, block->result is valid */
+#define GUEST_PORT_EXCEPTION	0xe1	/* exception: its vector, error code and frame are on the stack */
+
+/* Memory map of the low slot; everything at or above GUEST_LOW_SIZE belongs to the user of the library. */
+#define GUEST_LOW_SIZE		0x100000u
+#define GUEST_MAX_VCPUS		16u
+#define GUEST_BLOCKS		0x1000u		/* GUEST_MAX_VCPUS blocks, GUEST_BLOCK_SIZE apart */
+#define GUEST_BLOCK_SIZE	0x100u
+#define GUEST_GDT		0x2000u
+#define GUEST_IDT32		0x2400u
+#define GUEST_IDT64		0x2800u
+#define GUEST_TEXT16		0x4000u		/* the guest program built for each mode */
+#define GUEST_TEXT32		0x8000u
+#define GUEST_TEXT64		0xc000u
+#define GUEST_TEXT_SIZE		0x4000u
+#define GUEST_STACKS		0x10000u	/* one page per vCPU */
+#define GUEST_HSAVE		0x20000u	/* one page per vCPU */
+#define GUEST_TABLES		0x30000u	/* page tables, to the end of the slot */
+
+/* The word that GUEST_PATTERN stores at `offset` bytes from the start of its range. */
+static inline uint64_t guest_pattern(uint64_t value, uint64_t offset)
+{
+	return value + (offset + 1) * 0x9e3779b97f4a7c15ull;
+}
+
+/* One step of the checksum of GUEST_READ; starts from 0. */
+static inline uint64_t guest_sum_step(uint64_t sum, uint64_t word)
+{
+	return (sum << 7 | sum >> 57) ^ word;
+}
+
+#endif
