@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH Linux-syscall-note */
+/*
+ * User interface of pfnmap_exporter: buffers of every kind of page that a
+ * driver can hand to user space.
+ *
+ * /dev/pfnmap_exporter	each open() is one buffer of its own, empty until
+ *			PFNMAP_CREATE, freed with the last reference to the file
+ *			(a mapping holds one).
+ * /dev/pfnmap_buffer	every open() is the same buffer, which lives until the
+ *			module is removed: for programs that only take a path.
+ *
+ * Both are root's (mode 0600) and take the same calls:
+ *
+ * mmap		MAP_SHARED only, any number of mappings, any page offset inside
+ *		the buffer. The mapping has VM_PFNMAP | VM_IO, or VM_MIXEDMAP for
+ *		PFNMAP_MIXED. EINVAL: no PFNMAP_CREATE yet, MAP_PRIVATE, beyond
+ *		the buffer. ENXIO: the pages were freed. EBUSY: PFNMAP_INSERT_ALL
+ *		while PFNMAP_REFUSE is on.
+ * read, write	(and pread, pwrite) the content, from the kernel's side, without
+ *		touching a mapping; they stop at the end of the buffer. ENXIO: no
+ *		pages. ENOSPC: write at or beyond the end.
+ * lseek	SEEK_END is the size in bytes, 0 before PFNMAP_CREATE.
+ *
+ * Every ioctl returns 0, or -1 with errno. Those that may be met anywhere: EFAULT
+ * for a bad pointer, EINVAL for an unknown value or a reserved field that is not
+ * zero, ENXIO where the buffer has no pages, ENOTTY for an unknown ioctl. Calls on
+ * one buffer are serialized by the module, and a call returns only when what it
+ * says is done for all mappings of all processes.
+ */
+#ifndef PFNMAP_EXPORTER_H
+#define PFNMAP_EXPORTER_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define PFNMAP_EXPORTER_PATH	"/dev/pfnmap_exporter"
+#define PFNMAP_BUFFER_PATH	"/dev/pfnmap_buffer"
+
+#define PFNMAP_MAX_PAGES	16384	/* of 4 KiB, a buffer: 64 MiB */
+#define PFNMAP_MAX_ORDER	9
+#define PFNMAP_AROUND_PAGES	16	/* of PFNMAP_INSERT_AROUND, TTM's number */
+
+/* What freed and moved-away pages are filled with. */
+#define PFNMAP_POISON		0xd6
+
+/* struct pfnmap_create.kind: the pages behind the buffer. */
+enum pfnmap_kind {
+	/*
+	 * Chunks of 2^order pages without __GFP_COMP, as TTM's pool allocates:
+	 * reference count 1 on the first page of a chunk, 0 on the others.
+	 */
+	PFNMAP_NONCOMPOUND,
+	/* Chunks of 2^order pages with __GFP_COMP. */
+	PFNMAP_COMPOUND,
+	/* Single pages (order 0), each with a reference count of 1. */
+	PFNMAP_SINGLE,
+	/* Page cache pages of a shmem file (order 0): count 2, on the LRU. */
+	PFNMAP_SHMEM,
+	/* As PFNMAP_NONCOMPOUND, with PG_reserved set on every page. */
+	PFNMAP_RESERVED,
+	/*
+	 * BAR 2 of the first ivshmem device (1af4:1110), from its start: memory
+	 * without struct page (order 0). One buffer at a time has the BAR.
+	 */
+	PFNMAP_BAR,
+	/*
+	 * Single pages (order 0) inserted as counted pages in a VM_MIXEDMAP
+	 * mapping: every mapping of a page adds to its reference count.
+	 */
+	PFNMAP_MIXED,
+	PFNMAP_NR_KINDS
+};
+
+/* struct pfnmap_create.insert: when page table entries are made. */
+enum pfnmap_insert {
+	/* Only the page that was touched. */
+	PFNMAP_INSERT_ONE,
+	/* The page that was touched and the next 15, as far as mapped. */
+	PFNMAP_INSERT_AROUND,
+	/* The whole mapping: in mmap(), and again in a fault after a revocation. */
+	PFNMAP_INSERT_ALL,
+	/*
+	 * 2 MiB at once, where the mapping covers 2 MiB of the buffer at an equal
+	 * alignment (mmap() without an address sees to it); else as
+	 * PFNMAP_INSERT_ONE. Needs 2 MiB of contiguous pages: order 9, or PFNMAP_BAR.
+	 */
+	PFNMAP_INSERT_PMD,
+	PFNMAP_NR_INSERTS
+};
+
+/*
+ * struct pfnmap_create.flags: entries are inserted read-only and made writable one
+ * by one in the driver's pfn_mkwrite. Not with PFNMAP_MIXED or PFNMAP_INSERT_PMD.
+ */
+#define PFNMAP_CREATE_MKWRITE	(1U << 0)
+
+struct pfnmap_create {
+	__u32 kind;		/* enum pfnmap_kind */
+	__u32 insert;		/* enum pfnmap_insert */
+	__u32 order;		/* 0 to PFNMAP_MAX_ORDER; 0 where the kind says so */
+	__u32 flags;		/* PFNMAP_CREATE_* */
+	__u32 pages;		/* 1 to PFNMAP_MAX_PAGES, a multiple of 2^order */
+	__u32 reserved;		/* 0 */
+};
+
+/* struct pfnmap_page.flags */
+#define PFNMAP_PAGE_STRUCT	(1U << 0)	/* there is a struct page */
+#define PFNMAP_PAGE_DIRTY	(1U << 1)
+#define PFNMAP_PAGE_REFERENCED	(1U << 2)
+#define PFNMAP_PAGE_ACTIVE	(1U << 3)
+#define PFNMAP_PAGE_LRU		(1U << 4)
+#define PFNMAP_PAGE_RESERVED	(1U << 5)
+#define PFNMAP_PAGE_HEAD	(1U << 6)	/* first page of a compound page */
+#define PFNMAP_PAGE_TAIL	(1U << 7)	/* any other page of it */
+
+/*
+ * One page as it is, not as its compound head is: of a tail page count and flags
+ * are its own. Without a struct page count, mapcount and flags are 0.
+ */
+struct pfnmap_page {
+	__u64 pfn;
+	__s32 count;		/* reference count */
+	__s32 mapcount;		/* counted page table entries; none by VM_PFNMAP */
+	__u32 flags;		/* PFNMAP_PAGE_* */
+	__u32 reserved;
+};
+
+struct pfnmap_report {
+	__u32 first;		/* page of the buffer */
+	__u32 count;		/* number of pages */
+	__u64 pages;		/* address of count struct pfnmap_page, written */
+};
+
+struct pfnmap_old {
+	__u64 pages;		/* pages kept by PFNMAP_KEEP_OLD */
+	__u64 changed;		/* bytes in them that are not PFNMAP_POISON */
+	__u64 bad_counts;	/* pages whose reference count is not as allocated */
+};
+
+struct pfnmap_stats {
+	__u64 faults;		/* faults that reached this buffer, refused ones too */
+	__u64 mkwrites;		/* calls of its pfn_mkwrite, refused ones too */
+	__u64 mappings;		/* VMAs that map it now */
+	__u64 leaked;		/* chunks not freed, all buffers since module load */
+};
+
+/* Argument bit of PFNMAP_MOVE and PFNMAP_FREE. */
+#define PFNMAP_KEEP_OLD		(1U << 0)
+
+#define PFNMAP_IOC		0xb9
+
+/*
+ * Give the buffer its pages, zero-filled. Replaces earlier pages, kept old ones
+ * and the two counters, and ends PFNMAP_REFUSE. BAR memory is zeroed too.
+ * EBUSY: it is mapped, or another buffer has the BAR; ENOMEM; ENODEV: no ivshmem
+ * device; ENOSPC: BAR too small; EINVAL also for a combination ruled out above.
+ */
+#define PFNMAP_CREATE		_IOW(PFNMAP_IOC, 0, struct pfnmap_create)
+
+/* Describe pages first to first + count - 1. EINVAL: not all in the buffer. */
+#define PFNMAP_REPORT		_IOW(PFNMAP_IOC, 1, struct pfnmap_report)
+
+/* Remove every page table entry of every mapping. Later faults insert again. */
+#define PFNMAP_REVOKE		_IO(PFNMAP_IOC, 2)
+
+/*
+ * Revoke, then carry on with newly allocated pages of the same kind and the same
+ * content. Argument, by value: 0, or PFNMAP_KEEP_OLD. The old pages are filled with
+ * PFNMAP_POISON, then freed, or kept until the next PFNMAP_CREATE or the end of the
+ * buffer. A BAR buffer moves between the first and the next size bytes of the BAR.
+ * ENOMEM; ENOSPC: BAR too small, or more than PFNMAP_MAX_PAGES old pages in all.
+ */
+#define PFNMAP_MOVE		_IO(PFNMAP_IOC, 3)
+
+/*
+ * Revoke, fill the pages with PFNMAP_POISON and free them, or keep them, as
+ * PFNMAP_MOVE does. Later faults end in SIGBUS. Argument as for PFNMAP_MOVE.
+ */
+#define PFNMAP_FREE		_IO(PFNMAP_IOC, 4)
+
+/*
+ * Argument, by value: 1, and from now on every fault ends in SIGBUS, or 0. What
+ * is mapped stays mapped. Works on a buffer without pages.
+ */
+#define PFNMAP_REFUSE		_IO(PFNMAP_IOC, 5)
+
+/* Examine kept pages. Works on a buffer without pages. */
+#define PFNMAP_CHECK_OLD	_IOR(PFNMAP_IOC, 6, struct pfnmap_old)
+
+/*
+ * Counters. Works on a buffer without pages. A chunk with a wrong reference count
+ * at the time of freeing is not freed but left alone ("leaked"), with a line
+ * "pfnmap_exporter: leaked ..." in the kernel log.
+ */
+#define PFNMAP_STATS		_IOR(PFNMAP_IOC, 7, struct pfnmap_stats)
+
+#endif
