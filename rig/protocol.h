@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The line protocol between the machine (host.c) and PID 1 of the emulated host (init.c).
+ *
+ * Machine to host: one command per line, words separated by one blank. Inside a word, blanks, control
+ * characters and '%' travel as %XX; an empty word travels as %00.
+ *
+ *	modprobe NAME [module.param=value ...]	NAME as in the dependency file; kvm-amd and kvm-intel
+ *						have two: stock/kvm-amd and patched/kvm-amd
+ *	insmod PATH [param=value ...]
+ *	rmmod NAME
+ *	9p					machine's root, read-only, at /machine; again: no-op
+ *	run TIMEOUT_S [VAR=value ...] PROGRAM ARGS...
+ *						a PROGRAM below /machine/ runs chrooted to /machine
+ *	shell [ROWS COLUMNS]			on the console, until the shell ends
+ *	mark TEXT				one line "rig: TEXT" in the kernel log
+ *	poweroff				no reply
+ *
+ * Host to machine: the first character of a line says what it is; see RIG_READY etc. Each command
+ * gets one reply, "=KIND VALUE MS LEFT MESSAGE": the value depends on the kind, MS is the time used in
+ * milliseconds, LEFT the number of processes that outlived the program and were killed.
+ */
+#ifndef RIG_PROTOCOL_H
+#define RIG_PROTOCOL_H
+
+#include <stdlib.h>
+
+/* Name of the virtio-serial port. */
+#define RIG_PORT "rig"
+
+#define RIG_READY '!' /* once, at boot: "RELEASE VENDOR_MODULE MS_SINCE_BOOT" */
+#define RIG_OUT '>' /* a line of the program's output */
+#define RIG_OUT_PART '~' /* output that no newline follows (yet) */
+#define RIG_NOTE '#' /* said by PID 1 about the program */
+#define RIG_REPLY '='
+
+/* Kinds of reply, and what their value is. */
+#define RIG_OK "ok" /* 0 */
+#define RIG_ERRNO "errno" /* errno of the command, or of a program that cannot be started */
+#define RIG_EXIT "exit" /* exit status */
+#define RIG_SIGNAL "signal" /* signal number */
+#define RIG_TIMEOUT "timeout" /* the timeout in seconds */
+#define RIG_STUCK "stuck" /* 0; a process does not even die of SIGKILL */
+
+/* Longest line of output without its tag, longest command, most words of a command. */
+#define RIG_LINE 4096
+#define RIG_COMMAND 8192
+#define RIG_WORDS 128
+
+/* Decode a word in place; returns it. */
+static inline char *rig_decode(char *word)
+{
+	char hex[3] = "", *in = word, *out = word;
+
+	while (*in) {
+		if (in[0] == '%' && in[1] && in[2]) {
+			hex[0] = in[1];
+			hex[1] = in[2];
+			*out++ = (char)strtol(hex, NULL, 16);
+			in += 3;
+		} else {
+			*out++ = *in++;
+		}
+	}
+	*out = '\0';
+	return word;
+}
+
+#endif
