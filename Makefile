@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# The one entry point: "make help" says what there is to call.
+
+KERNEL ?= 6.1
+B := build
+
+MAKEFLAGS += --no-print-directory
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+Q := $(if $(V),,@)
+export V
+
+.PHONY: help
+help:
+	@sed -n 's/^#? \{0,1\}//p' Makefile
+
+#? make check          prove the series: build all, run every test
+#? make demo           see stock KVM fail and patched KVM work
+#? make shell          a shell in the emulated host (STOCK=1: with stock modules)
+#?
+#? make modules        kvm.ko, kvm-amd.ko, kvm-intel.ko in build/<release>/modules
+#? make exporter       the stand-in GPU driver
+#? make programs       the programs of this machine and of the emulated host
+#? make initramfs      what the emulated host boots into
+#?
+#? make tree           build/<release>/tree: stock source in git, the series on top
+#? make series         write the tree's commits back to kvm/series
+#? make check-series   build every prefix of the series
+#? make check-build    test the build itself
+#?
+#? make deps           install the Debian packages that are needed
+#? make update         ask Debian for newer kernels
+#? make clean          remove what was built (keeps downloads and trees)
+#?
+#? KERNEL=6.1 or KERNEL=6.1.0-56-amd64 selects a kernel (kernels.conf lists
+#? the supported ones); V=1 shows the commands.
+
+.PHONY: clean update
+clean:
+	$(Q)rm -rf $(B)/bin $(B)/host $(B)/obj $(B)/logs $(B)/kernels
+	$(Q)for d in $(B)/*/; do \
+		case $$d in $(B)/cache/) continue ;; esac; \
+		find $$d -mindepth 1 -maxdepth 1 ! -name tree -exec rm -rf {} +; \
+		rmdir --ignore-fail-on-non-empty $$d; \
+	done
+
+update:
+	$(Q)rm -f $(B)/kernels/*.mk
+	$(Q)$(MAKE) UPDATE=1 deps
+
+# Everything else is about one kernel. Each call makes sure first that it is
+# resolved and that the packages are installed.
+ifneq ($(filter-out help clean update,$(MAKECMDGOALS)),)
+
+KERNEL_MK := $(B)/kernels/$(KERNEL).mk
+ifneq ($(shell scripts/kernel.sh $(KERNEL) $(KERNEL_MK) && echo ok),ok)
+$(error stopped)
+endif
+include $(KERNEL_MK)
+ifneq ($(shell scripts/deps.sh $(HEADERS_PKG)=$(VERSION) && echo ok),ok)
+$(error stopped)
+endif
+
+R := $(B)/$(REL)
+KDIR := /usr/src/linux-headers-$(REL)
+SERIES_DIR ?= kvm/series/$(SERIES)
+NEW_DIR ?= kvm/new
+
+CC := gcc
+UCFLAGS := -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -I. -Ilib/vmm -Iexporter -Itests
+
+# Of the directories' rules.mk: programs for the emulated host, programs for
+# this machine, and the parts of "make check" (check-NAME leaves "passed failed
+# skipped" in build/logs/NAME.counts).
+HOST_PROGS :=
+TOOLS :=
+CHECKS :=
+
+.PHONY: deps modules exporter programs initramfs
+deps:
+modules: $(R)/modules/kvm.ko
+exporter: $(R)/exporter/pfnmap_exporter.ko
+initramfs: $(R)/initramfs.cpio
+
+# Changes only when the release gets other packages.
+$(R)/version: FORCE
+	$(Q)mkdir -p $(@D) && echo $(VERSION) | cmp -s - $@ || echo $(VERSION) >$@
+
+IMAGE := $(R)/image
+VMLINUZ := $(IMAGE)/boot/vmlinuz-$(REL)
+$(VMLINUZ): $(R)/version
+	$(Q)scripts/fetch.sh image $(IMAGE_PKG) $(VERSION) $(IMAGE)
+	$(Q)touch $@
+
+SOURCE := $(B)/cache/$(SOURCE_PKG)_$(VERSION).tar.xz
+$(SOURCE):
+	$(Q)scripts/fetch.sh source $(SOURCE_PKG) $(VERSION) $@
+
+STOCK := $(R)/stock/arch/x86/kvm/Kbuild
+$(STOCK): $(R)/version kvm/prepare.sh kvm/Kbuild | $(SOURCE)
+	@printf '  %-8s %s\n' EXTRACT "KVM from $(SOURCE_PKG) $(VERSION)"
+	$(Q)kvm/prepare.sh $(SOURCE) $(R)/stock
+
+# The directories count too: a patch may have been removed.
+SERIES_FILES := $(SERIES_DIR) $(wildcard $(SERIES_DIR)/*.patch) $(shell find $(NEW_DIR))
+
+PREPARED := $(R)/kvm/arch/x86/kvm/Kbuild
+$(PREPARED): $(STOCK) $(SERIES_FILES)
+	@printf '  %-8s %s\n' PATCH "$(words $(wildcard $(SERIES_DIR)/*.patch)) patches of $(SERIES_DIR)"
+	$(Q)kvm/prepare.sh $(R)/stock $(R)/kvm $(SERIES_DIR) $(NEW_DIR)
+
+MODULES := $(addprefix $(R)/modules/,kvm.ko kvm-amd.ko kvm-intel.ko Module.symvers)
+$(MODULES) &: $(PREPARED)
+	@printf '  %-8s %s\n' KVM "$(R)/modules (about a minute)"
+	$(Q)scripts/modules.sh $(R)/kvm $(KDIR) $(R)/modules
+
+include $(wildcard $(addsuffix /rules.mk,lib/vmm guest exporter rig tests demo))
+
+programs: $(HOST_PROGS) $(TOOLS)
+
+# check-NAME of every part, and one line with the sum of their counts.
+.PHONY: check check-build
+CHECKS += build
+check: modules exporter programs initramfs
+	$(Q)scripts/check.sh "$(MAKE)" $(B)/logs $(CHECKS)
+
+check-build: modules
+	$(Q)scripts/tap.sh $(B)/logs build tests/build/*.sh
+
+.PHONY: tree series check-series
+tree: $(SOURCE)
+	$(Q)scripts/tree.sh make $(R)/tree $(SOURCE) $(SERIES_DIR) $(NEW_DIR)
+
+series:
+	$(Q)scripts/tree.sh save $(R)/tree $(SERIES_DIR) $(NEW_DIR)
+
+check-series: $(STOCK)
+	$(Q)scripts/bisect.sh $(R)/stock $(SERIES_DIR) $(NEW_DIR) $(KDIR) $(R)/bisect
+
+endif
+
+.PHONY: FORCE
+FORCE:

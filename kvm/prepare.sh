@@ -1,0 +1,100 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# Prepare the part of the kernel source that KVM's modules are built from:
+#
+#   prepare.sh SOURCE OUT [SERIES [NEW]]
+#
+# SOURCE is the stock tarball (linux-source-*.tar.xz) or a directory made by an
+# earlier run without SERIES. OUT gets the files of KVM at their places in the
+# kernel tree, those of the directory NEW, and the patches SERIES/*.patch in the
+# order of their names, and the Kbuild file beside this script. Fuzz and offsets
+# are told; the first patch that does not apply ends the run. OUT appears or is
+# replaced only when everything went well.
+set -eu
+
+me=${0##*/}
+kbuild=$(dirname "$0")/Kbuild
+source=$1
+out=${2%/}
+series=${3:-}
+new=${4:-}
+
+tmp=$out.tmp
+log=$out.log
+
+# What is taken from the tarball; patches can change these files and no others.
+wanted='*/arch/x86/kvm */virt/kvm */include/trace/events/kvm.h
+	*/include/linux/kvm*.h */include/uapi/linux/kvm*.h
+	*/arch/x86/include/asm/kvm*.h */arch/x86/include/uapi/asm/kvm*.h
+	*/Documentation/virt/kvm
+	*/Documentation/admin-guide/kernel-parameters.txt'
+
+die() {
+	echo "$me: $*" >&2
+	exit 1
+}
+
+# The line of the log that says why a command failed.
+reason() {
+	grep -m1 -i 'no space left' "$log" || head -n 1 "$log"
+}
+
+extract() {
+	set -f
+	# shellcheck disable=SC2086 # patterns, for tar to expand
+	tar -C "$tmp" --strip-components=1 --wildcards --no-wildcards-match-slash \
+	    -xf "$source" $wanted >"$log" 2>&1 ||
+		die "cannot extract KVM from $source: $(reason)"
+	set +f
+}
+
+# apply PATCH: to the scratch copy; what patch says about it goes to the log.
+apply() {
+	patch -d "$tmp" -p1 --force --no-backup-if-mismatch --reject-file=- \
+	      <"$1" >"$log" 2>&1 && return
+	file=$(awk '/^(checking|patching) file / { file = $3 }
+		    /^\|\+\+\+ / { file = substr($2, 3) }
+		    /FAILED|can.t find file/ { print file; exit }' "$log")
+	if [ -n "$file" ] && ! [ -e "$tmp/$file" ]; then
+		die "$1: changes $file, which is not among the files KVM is built from"
+	elif [ -n "$file" ]; then
+		die "$1: does not apply to $file:" \
+		    "$(grep -m1 FAILED "$log" || reason)"
+	fi
+	die "$1: cannot be applied: $(reason)"
+}
+
+# Tell what did not fit exactly, one line a hunk.
+inexact() {
+	awk -v patch="${1##*/}" '
+		/^patching file / { file = $3 }
+		/^Hunk .*(fuzz|offset)/ { print patch ": " file ": " $0 }' "$log"
+}
+
+[ -e "$source" ] || die "$source: no such tarball or directory"
+[ -z "$series" ] || [ -d "$series" ] || die "$series: no such directory of patches"
+trap 'rm -rf "$tmp" "$log"' EXIT
+trap 'exit 130' INT TERM HUP
+rm -rf "$tmp"
+mkdir -p "$tmp" || die "cannot create $tmp"
+: >"$log" || die "cannot write $log"
+
+if [ -d "$source" ]; then
+	cp -Rp "$source/." "$tmp" >"$log" 2>&1 || die "cannot copy $source: $(reason)"
+else
+	extract
+fi
+if [ -n "$new" ] && [ -d "$new" ]; then
+	cp -Rp "$new/." "$tmp" >"$log" 2>&1 || die "cannot copy $new: $(reason)"
+fi
+if [ -n "$series" ]; then
+	for p in "$series"/*.patch; do
+		[ -e "$p" ] || continue
+		apply "$p"
+		inexact "$p"
+	done
+fi
+cp "$kbuild" "$tmp/arch/x86/kvm/Kbuild" 2>"$log" || die "cannot copy $kbuild: $(reason)"
+
+rm -rf "$out"
+mv "$tmp" "$out"

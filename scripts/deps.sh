@@ -1,0 +1,46 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# Install what the build and the emulated host need: deps.sh [PACKAGE=VERSION...]
+# installs the fixed list and the packages named; quiet when all are there.
+set -eu
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+tools='gcc make libc6-dev linux-libc-dev patch xz-utils kmod git
+       qemu-system-x86 busybox-static'
+
+# Prints the packages of the list that are not installed (in that version).
+missing() {
+	for p in "$@"; do
+		case $p in
+		*=*)	want=${p#*=} ;;
+		*)	want= ;;
+		esac
+		# shellcheck disable=SC2016 # dpkg's own variables
+		have=$(dpkg-query -W -f '${db:Status-Status} ${Version}' "${p%%=*}" 2>/dev/null) || have=
+		case $have in
+		"installed ${want:-${have#* }}") ;;
+		*)	echo "$p" ;;
+		esac
+	done
+}
+
+# shellcheck disable=SC2086 # package names
+todo=$(missing $tools "$@" | tr '\n' ' ')
+todo=${todo% }
+[ -n "$todo" ] || exit 0
+
+install_all() {
+	# shellcheck disable=SC2086 # package names
+	as_root env DEBIAN_FRONTEND=noninteractive \
+		apt-get -q -y --no-install-recommends --allow-downgrades install $todo \
+		>"$log" 2>&1
+}
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+step APT "installing $todo"
+if ! install_all; then
+	apt_update
+	install_all || die "cannot install $todo: $(reason "$log")"
+fi

@@ -1,0 +1,61 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# Fetch a Debian package without installing it.
+#   fetch.sh source PACKAGE VERSION OUT    OUT becomes the package's tarball
+#   fetch.sh image PACKAGE VERSION DIR     DIR becomes the unpacked image
+set -eu
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+kind=$1
+package=$2
+version=$3
+out=$4
+tmp=$out.tmp
+
+trap 'rm -rf "$tmp"' EXIT
+trap 'exit 130' INT TERM HUP
+rm -rf "$tmp"
+mkdir -p "$tmp"
+log=$tmp/log
+
+fail() {
+	die "$1 $package $version: $(reason "$log")"
+}
+
+download() {
+	step FETCH "$package $version"
+	# The sandbox user of apt cannot write below a private home directory.
+	get="apt-get -q -o APT::Sandbox::User=root download $package=$version"
+	(cd "$tmp" && $get) >"$log" 2>&1 || {
+		apt_update
+		(cd "$tmp" && $get) >"$log" 2>&1
+	} || fail "cannot download"
+	dpkg -x "$tmp"/*.deb "$tmp/root" >"$log" 2>&1 || fail "cannot unpack"
+	rm "$tmp"/*.deb
+}
+
+case $kind in
+source)
+	tar=/usr/src/$package.tar.xz
+	# shellcheck disable=SC2016 # dpkg's own variable
+	if [ "$(dpkg-query -W -f '${Version}' "$package" 2>/dev/null)" = "$version" ] &&
+	   [ -s "$tar" ]; then
+		ln -s "$tar" "$tmp/tar"
+	else
+		download
+		mv "$tmp/root$tar" "$tmp/tar"
+	fi
+	touch -c "$tmp/tar"
+	mv -f "$tmp/tar" "$out"
+	;;
+image)
+	download
+	for modules in "$tmp"/root/lib/modules/*; do
+		depmod -b "$tmp/root" "${modules##*/}" >"$log" 2>&1 ||
+			fail "cannot run depmod for"
+	done
+	rm -rf "$out"
+	mv "$tmp/root" "$out"
+	;;
+esac

@@ -1,0 +1,96 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# Resolve KERNEL, a series (6.1) or a release (6.1.0-56-amd64), into a release
+# and its packages: kernel.sh KERNEL OUT writes them to OUT as make variables.
+# An answer stands until kernels.conf or the machine's package lists change;
+# UPDATE=1 asks Debian for new lists first.
+set -eu
+here=$(dirname "$0")
+# shellcheck source=scripts/lib.sh
+. "$here/lib.sh"
+
+kernel=$1
+out=$2
+conf=${KERNELS_CONF:-$here/../kernels.conf}
+lists=${APT_LISTS:-/var/lib/apt/lists}
+
+if [ -s "$out" ] && [ -z "$(find "$conf" "$0" "$lists" -prune -newer "$out")" ]; then
+	exit 0
+fi
+
+row=$(awk -v k="$kernel" '
+	!/^[ \t]*(#|$)/ && (k == $1 || k ~ "^(" $2 ")$") { print; exit }' "$conf")
+if [ -z "$row" ]; then
+	die "unknown kernel '$kernel': KERNEL is one of" \
+	    "$(awk '!/^[ \t]*(#|$)/ { printf "%s%s", s, $1; s = ", " }' "$conf")," \
+	    "or a release of these (see kernels.conf)"
+fi
+# shellcheck disable=SC2086 # the columns of the row
+set -f && set -- $row && set +f
+series=$1 pattern=$2 source=$3 image=$4 headers=$5
+
+# Prints "VERSION RELEASE" of the newest release that has an image, headers
+# and source of one version.
+newest() {
+	if [ "$kernel" = "$series" ]; then
+		pre=${image%%@*}
+		post=${image#*@}
+		releases=$(apt-cache pkgnames "$pre" | sed -n "s/^$pre\(.*\)$post\$/\1/p" |
+			   grep -Ex "$pattern" || :)
+	else
+		releases=$kernel
+	fi
+	[ -n "$releases" ] || return 0
+	packages=$source
+	for r in $releases; do
+		packages="$packages ${image%%@*}$r${image#*@} ${headers%%@*}$r${headers#*@}"
+	done
+	# shellcheck disable=SC2086 # package names
+	apt-cache madison $packages |
+		awk -v source="$source" -v image="$image" -v headers="$headers" \
+		    -v releases="$releases" '
+			$NF == "Sources" { next }
+			{ has[$1, $3] = 1; version[$3] = 1 }
+			function name(pattern, release) {
+				sub(/@/, release, pattern)
+				return pattern
+			}
+			END {
+				n = split(releases, r)
+				for (i = 1; i <= n; i++)
+					for (v in version)
+						if (((name(image, r[i]), v) in has) &&
+						    ((name(headers, r[i]), v) in has) &&
+						    ((source, v) in has))
+							print v, r[i]
+			}' | sort -V | tail -n 1
+}
+
+[ -z "${UPDATE:-}" ] || apt_update
+found=$(newest)
+if [ -z "$found" ]; then
+	apt_update
+	found=$(newest)
+fi
+if [ -z "$found" ] && [ -s "$out" ]; then
+	step KERNEL "Debian no longer offers $kernel: keeping the earlier answer"
+	touch "$out"
+	exit 0
+fi
+[ -n "$found" ] ||
+	die "Debian does not offer image, headers and source of one version for" \
+	    "'$kernel': see 'apt-cache pkgnames ${image%%@*}${series}.'"
+
+version=${found% *}
+release=${found#* }
+mkdir -p "$(dirname "$out")"
+cat >"$out.tmp" <<EOF
+REL := $release
+SERIES := $series
+VERSION := $version
+SOURCE_PKG := $source
+IMAGE_PKG := ${image%%@*}$release${image#*@}
+HEADERS_PKG := ${headers%%@*}$release${headers#*@}
+EOF
+mv "$out.tmp" "$out"
+step KERNEL "$release, Debian version $version"
