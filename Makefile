@@ -11,6 +11,9 @@ MAKEFLAGS += --no-print-directory
 
 Q := $(if $(V),,@)
 export V
+ifndef V
+.SILENT:
+endif
 
 .PHONY: help
 help:
@@ -39,11 +42,15 @@ help:
 
 .PHONY: clean update
 clean:
-	$(Q)rm -rf $(B)/bin $(B)/host $(B)/obj $(B)/logs $(B)/kernels
-	$(Q)for d in $(B)/*/; do \
-		case $$d in $(B)/cache/) continue ;; esac; \
-		find $$d -mindepth 1 -maxdepth 1 ! -name tree -exec rm -rf {} +; \
-		rmdir --ignore-fail-on-non-empty $$d; \
+	$(Q)for d in $(B)/*; do \
+		if [ $$d = $(B)/cache ]; then \
+			continue; \
+		elif [ -e $$d/version ]; then \
+			find $$d -mindepth 1 -maxdepth 1 ! -name version ! -name image \
+				! -name tree -exec rm -rf {} +; \
+		else \
+			rm -rf $$d; \
+		fi; \
 	done
 
 update:
@@ -64,6 +71,8 @@ $(error stopped)
 endif
 
 R := $(B)/$(REL)
+# Two calls of make at once take turns with what is not safe to do twice.
+LOCK := flock $(B)/lock
 KDIR := /usr/src/linux-headers-$(REL)
 SERIES_DIR ?= kvm/series/$(SERIES)
 NEW_DIR ?= kvm/new
@@ -91,30 +100,32 @@ $(R)/version: FORCE
 IMAGE := $(R)/image
 VMLINUZ := $(IMAGE)/boot/vmlinuz-$(REL)
 $(VMLINUZ): $(R)/version
-	$(Q)scripts/fetch.sh image $(IMAGE_PKG) $(VERSION) $(IMAGE)
+	$(Q)$(LOCK) scripts/fetch.sh image $(IMAGE_PKG) $(VERSION) $(IMAGE)
 	$(Q)touch $@
 
 SOURCE := $(B)/cache/$(SOURCE_PKG)_$(VERSION).tar.xz
 $(SOURCE):
-	$(Q)scripts/fetch.sh source $(SOURCE_PKG) $(VERSION) $@
+	$(Q)$(LOCK) scripts/fetch.sh source $(SOURCE_PKG) $(VERSION) $@
 
 STOCK := $(R)/stock/arch/x86/kvm/Kbuild
 $(STOCK): $(R)/version kvm/prepare.sh kvm/Kbuild | $(SOURCE)
 	@printf '  %-8s %s\n' EXTRACT "KVM from $(SOURCE_PKG) $(VERSION)"
-	$(Q)kvm/prepare.sh $(SOURCE) $(R)/stock
+	$(Q)$(LOCK) kvm/prepare.sh $(SOURCE) $(R)/stock
 
-# The directories count too: a patch may have been removed.
-SERIES_FILES := $(SERIES_DIR) $(wildcard $(SERIES_DIR)/*.patch) $(shell find $(NEW_DIR))
+# Changes only when what is in the series does, not with the times of files.
+$(R)/series.id: FORCE
+	$(Q)scripts/series-id.sh $(SERIES_DIR) $(NEW_DIR) >$@.new
+	$(Q)cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 PREPARED := $(R)/kvm/arch/x86/kvm/Kbuild
-$(PREPARED): $(STOCK) $(SERIES_FILES)
+$(PREPARED): $(STOCK) $(R)/series.id
 	@printf '  %-8s %s\n' PATCH "$(words $(wildcard $(SERIES_DIR)/*.patch)) patches of $(SERIES_DIR)"
-	$(Q)kvm/prepare.sh $(R)/stock $(R)/kvm $(SERIES_DIR) $(NEW_DIR)
+	$(Q)$(LOCK) kvm/prepare.sh $(R)/stock $(R)/kvm $(SERIES_DIR) $(NEW_DIR)
 
 MODULES := $(addprefix $(R)/modules/,kvm.ko kvm-amd.ko kvm-intel.ko Module.symvers)
-$(MODULES) &: $(PREPARED)
+$(MODULES) &: $(PREPARED) scripts/modules.sh
 	@printf '  %-8s %s\n' KVM "$(R)/modules (about a minute)"
-	$(Q)scripts/modules.sh $(R)/kvm $(KDIR) $(R)/modules
+	$(Q)$(LOCK) scripts/modules.sh $(R)/kvm $(KDIR) $(R)/modules
 
 include $(wildcard $(addsuffix /rules.mk,lib/vmm guest exporter rig tests demo))
 
@@ -131,13 +142,13 @@ check-build: modules
 
 .PHONY: tree series check-series
 tree: $(SOURCE)
-	$(Q)scripts/tree.sh make $(R)/tree $(SOURCE) $(SERIES_DIR) $(NEW_DIR)
+	$(Q)$(LOCK) scripts/tree.sh make $(R)/tree $(SOURCE) $(SERIES_DIR) $(NEW_DIR)
 
 series:
-	$(Q)scripts/tree.sh save $(R)/tree $(SERIES_DIR) $(NEW_DIR)
+	$(Q)$(LOCK) scripts/tree.sh save $(R)/tree $(SERIES_DIR) $(NEW_DIR)
 
 check-series: $(STOCK)
-	$(Q)scripts/bisect.sh $(R)/stock $(SERIES_DIR) $(NEW_DIR) $(KDIR) $(R)/bisect
+	$(Q)$(LOCK) scripts/bisect.sh $(R)/stock $(SERIES_DIR) $(NEW_DIR) $(KDIR) $(R)/bisect
 
 endif
 
