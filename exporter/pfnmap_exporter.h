@@ -59,8 +59,9 @@ enum pfnmap_kind {
 	/* As PFNMAP_NONCOMPOUND, with PG_reserved set on every page. */
 	PFNMAP_RESERVED,
 	/*
-	 * BAR 2 of the first ivshmem device (1af4:1110), from its start: memory
-	 * without struct page (order 0). One buffer at a time has the BAR.
+	 * Memory without struct page (order 0): the first stretch of this size, at
+	 * a multiple of it, that is free in BAR 2 of the first ivshmem device
+	 * (PCI 1af4:1110).
 	 */
 	PFNMAP_BAR,
 	/*
@@ -92,7 +93,7 @@ enum pfnmap_insert {
  * struct pfnmap_create.flags: entries are inserted read-only and made writable one
  * by one in the driver's pfn_mkwrite. Not with PFNMAP_MIXED or PFNMAP_INSERT_PMD.
  */
-#define PFNMAP_CREATE_MKWRITE	(1U << 0)
+#define PFNMAP_CREATE_MKWRITE	0x01
 
 struct pfnmap_create {
 	__u32 kind;		/* enum pfnmap_kind */
@@ -104,14 +105,14 @@ struct pfnmap_create {
 };
 
 /* struct pfnmap_page.flags */
-#define PFNMAP_PAGE_STRUCT	(1U << 0)	/* there is a struct page */
-#define PFNMAP_PAGE_DIRTY	(1U << 1)
-#define PFNMAP_PAGE_REFERENCED	(1U << 2)
-#define PFNMAP_PAGE_ACTIVE	(1U << 3)
-#define PFNMAP_PAGE_LRU		(1U << 4)
-#define PFNMAP_PAGE_RESERVED	(1U << 5)
-#define PFNMAP_PAGE_HEAD	(1U << 6)	/* first page of a compound page */
-#define PFNMAP_PAGE_TAIL	(1U << 7)	/* any other page of it */
+#define PFNMAP_PAGE_STRUCT	0x01	/* there is a struct page */
+#define PFNMAP_PAGE_DIRTY	0x02
+#define PFNMAP_PAGE_REFERENCED	0x04
+#define PFNMAP_PAGE_ACTIVE	0x08
+#define PFNMAP_PAGE_LRU		0x10
+#define PFNMAP_PAGE_RESERVED	0x20
+#define PFNMAP_PAGE_HEAD	0x40	/* first page of a compound page */
+#define PFNMAP_PAGE_TAIL	0x80	/* any other page of it */
 
 /*
  * One page as it is, not as its compound head is: of a tail page count and flags
@@ -141,19 +142,20 @@ struct pfnmap_stats {
 	__u64 faults;		/* faults that reached this buffer, refused ones too */
 	__u64 mkwrites;		/* calls of its pfn_mkwrite, refused ones too */
 	__u64 mappings;		/* VMAs that map it now */
-	__u64 leaked;		/* chunks not freed, all buffers since module load */
+	__u64 leaked;		/* chunks not freed, of all buffers, ever */
 };
 
 /* Argument bit of PFNMAP_MOVE and PFNMAP_FREE. */
-#define PFNMAP_KEEP_OLD		(1U << 0)
+#define PFNMAP_KEEP_OLD		0x01
 
 #define PFNMAP_IOC		0xb9
 
 /*
  * Give the buffer its pages, zero-filled. Replaces earlier pages, kept old ones
  * and the two counters, and ends PFNMAP_REFUSE. BAR memory is zeroed too.
- * EBUSY: it is mapped, or another buffer has the BAR; ENOMEM; ENODEV: no ivshmem
- * device; ENOSPC: BAR too small; EINVAL also for a combination ruled out above.
+ * EBUSY: the buffer is mapped; EINVAL also for a combination ruled out above: then
+ * nothing changed. ENOMEM; ENODEV: no ivshmem device; ENOSPC: no room in its BAR;
+ * EOPNOTSUPP: the system's shmem has huge pages: then the buffer is as new.
  */
 #define PFNMAP_CREATE		_IOW(PFNMAP_IOC, 0, struct pfnmap_create)
 
@@ -167,8 +169,8 @@ struct pfnmap_stats {
  * Revoke, then carry on with newly allocated pages of the same kind and the same
  * content. Argument, by value: 0, or PFNMAP_KEEP_OLD. The old pages are filled with
  * PFNMAP_POISON, then freed, or kept until the next PFNMAP_CREATE or the end of the
- * buffer. A BAR buffer moves between the first and the next size bytes of the BAR.
- * ENOMEM; ENOSPC: BAR too small, or more than PFNMAP_MAX_PAGES old pages in all.
+ * buffer. ENOMEM; ENOSPC: no other room in the BAR, or more than PFNMAP_MAX_PAGES
+ * old pages in all: then nothing changed.
  */
 #define PFNMAP_MOVE		_IO(PFNMAP_IOC, 3)
 

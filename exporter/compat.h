@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What differs between the supported kernels, in one place.
+ */
+#ifndef PFNMAP_COMPAT_H
+#define PFNMAP_COMPAT_H
+
+#include <linux/mm.h>
+#include <linux/version.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
+{
+	vma->vm_flags |= flags;
+}
+#endif
+
+/* The second argument of vm_operations_struct.huge_fault. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
+#define huge_fault_size		enum page_entry_size
+#define HUGE_FAULT_PMD		PE_SIZE_PMD
+#else
+#define huge_fault_size		unsigned int
+#define HUGE_FAULT_PMD		PMD_ORDER
+#endif
+
+#endif

@@ -1,0 +1,827 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * pfnmap_exporter: a stand-in GPU driver whose buffers are of every kind of page,
+ * mapped in every way, and change under their users' feet on request.
+ *
+ * Every buffer has an inode of its own on an internal pseudo filesystem, and its
+ * files' f_mapping points there. The address space of the device node is no use:
+ * all opens share it, so that revoking one buffer would hit all the others, or
+ * mmap offsets would have to tell buffers apart, and a VMM maps offset 0.
+ *
+ * Lock order: mmap_lock, then pfnmap_buffer.lock (taken in faults), then what
+ * unmap_mapping_range() takes. So nothing that holds the buffer's lock takes
+ * mmap_lock, copies from or to user space included.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/fs.h>
+#include <linux/miscdevice.h>
+#include <linux/mm.h>
+#include <linux/mmap_lock.h>
+#include <linux/module.h>
+#include <linux/mount.h>
+#include <linux/mutex.h>
+#include <linux/pagemap.h>
+#include <linux/pfn_t.h>
+#include <linux/pseudo_fs.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "compat.h"
+#include "pages.h"
+
+#define PFNMAP_FS_MAGIC		0x70666e6d
+
+struct pfnmap_buffer {
+	struct inode *inode;		/* its i_mapping knows all mappings */
+	struct mutex lock;		/* protects all that follows */
+	struct pfnmap_create spec;	/* spec.pages is 0 before PFNMAP_CREATE */
+	struct pages *pages;		/* NULL: none */
+	struct list_head old;		/* sets kept by PFNMAP_KEEP_OLD */
+	u32 old_nr;			/* pages in them */
+	struct list_head eager;		/* struct eager_mm */
+	bool refuse;
+	u64 mappings;			/* VMAs */
+	u64 faults;
+	u64 mkwrites;
+};
+
+/*
+ * A mm_struct in which buffer_mmap() inserted page table entries. Until its
+ * mmap_lock has been released since, the VMA may be one that
+ * unmap_mapping_range() does not see yet.
+ */
+struct eager_mm {
+	struct list_head node;
+	struct mm_struct *mm;
+};
+
+static struct vfsmount *buffer_mnt;
+static struct pfnmap_buffer *shared_buffer;	/* of PFNMAP_BUFFER_PATH */
+
+static void forget_eager(struct eager_mm *eager)
+{
+	list_del(&eager->node);
+	mmdrop(eager->mm);
+	kfree(eager);
+}
+
+static int remember_eager(struct pfnmap_buffer *buf, struct mm_struct *mm)
+{
+	struct eager_mm *eager;
+
+	list_for_each_entry(eager, &buf->eager, node) {
+		if (eager->mm == mm)
+			return 0;
+	}
+
+	eager = kmalloc(sizeof(*eager), GFP_KERNEL);
+	if (!eager)
+		return -ENOMEM;
+
+	mmgrab(mm);
+	eager->mm = mm;
+	list_add(&eager->node, &buf->eager);
+	return 0;
+}
+
+/*
+ * Lock the buffer at a moment when every VMA with entries of it is known to its
+ * address space: wait for the end of each mmap() that inserted some.
+ */
+static void buffer_lock_settled(struct pfnmap_buffer *buf)
+{
+	struct eager_mm *eager;
+
+	mutex_lock(&buf->lock);
+	while ((eager = list_first_entry_or_null(&buf->eager, struct eager_mm, node))) {
+		struct mm_struct *mm = eager->mm;
+
+		mmgrab(mm);
+		forget_eager(eager);
+		mutex_unlock(&buf->lock);
+
+		mmap_read_lock(mm);
+		mmap_read_unlock(mm);
+		mmdrop(mm);
+
+		mutex_lock(&buf->lock);
+	}
+}
+
+static void buffer_unmap(struct pfnmap_buffer *buf)
+{
+	unmap_mapping_range(buf->inode->i_mapping, 0, 0, 1);
+}
+
+static struct pfnmap_buffer *buffer_new(void)
+{
+	struct pfnmap_buffer *buf;
+	struct inode *inode;
+
+	buf = kzalloc(sizeof(*buf), GFP_KERNEL);
+	if (!buf)
+		return ERR_PTR(-ENOMEM);
+
+	inode = alloc_anon_inode(buffer_mnt->mnt_sb);
+	if (IS_ERR(inode)) {
+		kfree(buf);
+		return ERR_CAST(inode);
+	}
+
+	buf->inode = inode;
+	mutex_init(&buf->lock);
+	INIT_LIST_HEAD(&buf->old);
+	INIT_LIST_HEAD(&buf->eager);
+	return buf;
+}
+
+/* Make a buffer that nobody maps as new. */
+static void buffer_clear(struct pfnmap_buffer *buf)
+{
+	struct pages *p, *next;
+
+	list_for_each_entry_safe(p, next, &buf->old, node)
+		pages_free(p);
+	INIT_LIST_HEAD(&buf->old);
+	buf->old_nr = 0;
+
+	if (buf->pages)
+		pages_free(buf->pages);
+	buf->pages = NULL;
+	buf->spec.pages = 0;
+	buf->refuse = false;
+	buf->faults = 0;
+	buf->mkwrites = 0;
+}
+
+/* The last reference is gone, and with it the last mapping. */
+static void buffer_destroy(struct pfnmap_buffer *buf)
+{
+	buffer_clear(buf);
+	iput(buf->inode);
+	mutex_destroy(&buf->lock);
+	kfree(buf);
+}
+
+static vm_fault_t insert_ptes(struct pfnmap_buffer *buf, struct vm_area_struct *vma,
+			      unsigned long addr, unsigned long nr)
+{
+	pgoff_t pgoff = linear_page_index(vma, addr);
+	pgprot_t prot = vma->vm_page_prot;
+	vm_fault_t ret = VM_FAULT_NOPAGE;
+
+	if (buf->spec.flags & PFNMAP_CREATE_MKWRITE)
+		prot = vm_get_page_prot(vma->vm_flags & ~VM_SHARED);
+
+	nr = min(nr, (vma->vm_end - addr) >> PAGE_SHIFT);
+	for (; nr && !(ret & VM_FAULT_ERROR); nr--, addr += PAGE_SIZE) {
+		unsigned long pfn = buf->pages->pfn[pgoff++];
+
+		if (buf->spec.kind == PFNMAP_MIXED)
+			ret = vmf_insert_page(vma, addr, pfn_to_page(pfn));
+		else
+			ret = vmf_insert_pfn_prot(vma, addr, pfn, prot);
+	}
+	return ret;
+}
+
+/* VM_FAULT_FALLBACK where nothing but page table entries will do. */
+static vm_fault_t insert_pmd(struct pfnmap_buffer *buf, struct vm_fault *vmf)
+{
+	unsigned long addr = vmf->address & PMD_MASK;
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long pfn;
+
+	if (addr < vma->vm_start || vma->vm_end - addr < PMD_SIZE)
+		return VM_FAULT_FALLBACK;
+
+	pfn = buf->pages->pfn[linear_page_index(vma, addr)];
+	if (!IS_ALIGNED(pfn, PTRS_PER_PMD))
+		return VM_FAULT_FALLBACK;
+
+	return vmf_insert_pfn_pmd(vmf, __pfn_to_pfn_t(pfn, PFN_DEV),
+				  vmf->flags & FAULT_FLAG_WRITE);
+}
+
+static bool buffer_faults(struct pfnmap_buffer *buf)
+{
+	return buf->pages && !buf->refuse;
+}
+
+static vm_fault_t insert_for_fault(struct pfnmap_buffer *buf, struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long addr = vmf->address & PAGE_MASK;
+	vm_fault_t ret;
+
+	switch (buf->spec.insert) {
+	case PFNMAP_INSERT_AROUND:
+		return insert_ptes(buf, vma, addr, PFNMAP_AROUND_PAGES);
+	case PFNMAP_INSERT_ALL:
+		return insert_ptes(buf, vma, vma->vm_start, vma_pages(vma));
+	case PFNMAP_INSERT_PMD:
+		/*
+		 * Before 6.6 nobody calls huge_fault for an empty PMD of a VM_PFNMAP
+		 * mapping, so do it here. A PMD that another fault has filled since
+		 * this one began has no room for a page table: fault again.
+		 */
+		if (pmd_trans_huge(*vmf->pmd))
+			return VM_FAULT_NOPAGE;
+		if (pmd_none(*vmf->pmd)) {
+			ret = insert_pmd(buf, vmf);
+			if (ret != VM_FAULT_FALLBACK)
+				return ret;
+		}
+		fallthrough;
+	default:
+		return insert_ptes(buf, vma, addr, 1);
+	}
+}
+
+static vm_fault_t buffer_fault(struct vm_fault *vmf)
+{
+	struct pfnmap_buffer *buf = vmf->vma->vm_private_data;
+	vm_fault_t ret = VM_FAULT_SIGBUS;
+
+	mutex_lock(&buf->lock);
+	buf->faults++;
+	if (buffer_faults(buf))
+		ret = insert_for_fault(buf, vmf);
+	mutex_unlock(&buf->lock);
+	return ret;
+}
+
+static vm_fault_t buffer_huge_fault(struct vm_fault *vmf, huge_fault_size size)
+{
+	struct pfnmap_buffer *buf = vmf->vma->vm_private_data;
+	vm_fault_t ret = VM_FAULT_FALLBACK;
+
+	mutex_lock(&buf->lock);
+	if (size == HUGE_FAULT_PMD && buf->spec.insert == PFNMAP_INSERT_PMD &&
+	    buffer_faults(buf))
+		ret = insert_pmd(buf, vmf);
+	/* After a fallback buffer_fault() counts, and refuses where it has to. */
+	if (ret != VM_FAULT_FALLBACK)
+		buf->faults++;
+	mutex_unlock(&buf->lock);
+	return ret;
+}
+
+static vm_fault_t buffer_pfn_mkwrite(struct vm_fault *vmf)
+{
+	struct pfnmap_buffer *buf = vmf->vma->vm_private_data;
+	vm_fault_t ret;
+
+	mutex_lock(&buf->lock);
+	buf->mkwrites++;
+	ret = buffer_faults(buf) ? 0 : VM_FAULT_SIGBUS;
+	mutex_unlock(&buf->lock);
+	return ret;
+}
+
+static void buffer_vm_open(struct vm_area_struct *vma)
+{
+	struct pfnmap_buffer *buf = vma->vm_private_data;
+
+	mutex_lock(&buf->lock);
+	buf->mappings++;
+	mutex_unlock(&buf->lock);
+}
+
+static void buffer_vm_close(struct vm_area_struct *vma)
+{
+	struct pfnmap_buffer *buf = vma->vm_private_data;
+	struct eager_mm *eager, *next;
+
+	mutex_lock(&buf->lock);
+	if (!--buf->mappings) {
+		list_for_each_entry_safe(eager, next, &buf->eager, node)
+			forget_eager(eager);
+	}
+	mutex_unlock(&buf->lock);
+}
+
+static const struct vm_operations_struct buffer_vm_ops = {
+	.open		= buffer_vm_open,
+	.close		= buffer_vm_close,
+	.fault		= buffer_fault,
+	.huge_fault	= buffer_huge_fault,
+};
+
+static const struct vm_operations_struct buffer_mkwrite_vm_ops = {
+	.open		= buffer_vm_open,
+	.close		= buffer_vm_close,
+	.fault		= buffer_fault,
+	.pfn_mkwrite	= buffer_pfn_mkwrite,
+};
+
+static int buffer_map(struct pfnmap_buffer *buf, struct vm_area_struct *vma)
+{
+	bool eager = buf->spec.insert == PFNMAP_INSERT_ALL;
+	int err;
+
+	/* Also false before PFNMAP_CREATE, when spec.pages is 0. */
+	if (vma->vm_pgoff >= buf->spec.pages ||
+	    vma_pages(vma) > buf->spec.pages - vma->vm_pgoff)
+		return -EINVAL;
+	if (!buf->pages)
+		return -ENXIO;
+	if (eager && buf->refuse)
+		return -EBUSY;
+
+	vma->vm_private_data = buf;
+	if (buf->spec.flags & PFNMAP_CREATE_MKWRITE)
+		vma->vm_ops = &buffer_mkwrite_vm_ops;
+	else
+		vma->vm_ops = &buffer_vm_ops;
+	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP |
+		     (buf->spec.kind == PFNMAP_MIXED ? VM_MIXEDMAP : VM_IO | VM_PFNMAP));
+
+	if (eager) {
+		err = remember_eager(buf, vma->vm_mm);
+		if (err)
+			return err;
+		/* On failure the caller removes what was inserted. */
+		if (insert_ptes(buf, vma, vma->vm_start, vma_pages(vma)) & VM_FAULT_ERROR)
+			return -ENOMEM;
+	}
+
+	buf->mappings++;
+	return 0;
+}
+
+static int buffer_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct pfnmap_buffer *buf = file->private_data;
+	int err;
+
+	if (is_cow_mapping(vma->vm_flags))
+		return -EINVAL;
+
+	mutex_lock(&buf->lock);
+	err = buffer_map(buf, vma);
+	mutex_unlock(&buf->lock);
+	return err;
+}
+
+static bool spec_valid(const struct pfnmap_create *spec)
+{
+	bool contiguous = spec->order == PMD_SHIFT - PAGE_SHIFT || spec->kind == PFNMAP_BAR;
+	bool pmd = spec->insert == PFNMAP_INSERT_PMD;
+	bool chunks = spec->kind == PFNMAP_NONCOMPOUND || spec->kind == PFNMAP_COMPOUND ||
+		      spec->kind == PFNMAP_RESERVED;
+
+	if (spec->kind >= PFNMAP_NR_KINDS || spec->insert >= PFNMAP_NR_INSERTS ||
+	    spec->flags & ~PFNMAP_CREATE_MKWRITE || spec->reserved)
+		return false;
+	if (!spec->pages || spec->pages > PFNMAP_MAX_PAGES)
+		return false;
+	if (spec->order > (chunks ? PFNMAP_MAX_ORDER : 0) ||
+	    !IS_ALIGNED(spec->pages, 1U << spec->order))
+		return false;
+	if (pmd && !contiguous)
+		return false;
+	if (spec->flags & PFNMAP_CREATE_MKWRITE && (pmd || spec->kind == PFNMAP_MIXED))
+		return false;
+	return true;
+}
+
+static int buffer_create(struct pfnmap_buffer *buf, const void __user *arg)
+{
+	struct pfnmap_create spec;
+	struct pages *pages;
+	int err = 0;
+
+	if (copy_from_user(&spec, arg, sizeof(spec)))
+		return -EFAULT;
+	if (!spec_valid(&spec))
+		return -EINVAL;
+
+	buffer_lock_settled(buf);
+	if (buf->mappings) {
+		err = -EBUSY;
+		goto unlock;
+	}
+
+	buffer_clear(buf);
+	pages = pages_alloc(spec.kind, spec.order, spec.pages);
+	if (IS_ERR(pages)) {
+		err = PTR_ERR(pages);
+		goto unlock;
+	}
+
+	buf->spec = spec;
+	buf->pages = pages;
+unlock:
+	mutex_unlock(&buf->lock);
+	return err;
+}
+
+static int buffer_report(struct pfnmap_buffer *buf, const void __user *arg)
+{
+	struct pfnmap_report report;
+	struct pfnmap_page *desc;
+	int err = 0;
+	u32 i;
+
+	if (copy_from_user(&report, arg, sizeof(report)))
+		return -EFAULT;
+	if (report.first > PFNMAP_MAX_PAGES || report.count > PFNMAP_MAX_PAGES)
+		return -EINVAL;
+
+	desc = kvcalloc(report.count, sizeof(*desc), GFP_KERNEL);
+	if (!desc)
+		return -ENOMEM;
+
+	mutex_lock(&buf->lock);
+	if (!buf->pages) {
+		err = -ENXIO;
+	} else if (report.first + report.count > buf->pages->nr) {
+		err = -EINVAL;
+	} else {
+		pages_settle(buf->pages);
+		for (i = 0; i < report.count; i++)
+			pages_describe(buf->pages, report.first + i, &desc[i]);
+	}
+	mutex_unlock(&buf->lock);
+
+	if (!err && copy_to_user(u64_to_user_ptr(report.pages), desc,
+				 report.count * sizeof(*desc)))
+		err = -EFAULT;
+	kvfree(desc);
+	return err;
+}
+
+static int buffer_revoke(struct pfnmap_buffer *buf)
+{
+	int err = 0;
+
+	buffer_lock_settled(buf);
+	if (buf->pages)
+		buffer_unmap(buf);
+	else
+		err = -ENXIO;
+	mutex_unlock(&buf->lock);
+	return err;
+}
+
+static void copy_pages(struct pages *to, struct pages *from, void *bounce)
+{
+	u32 i;
+
+	for (i = 0; i < from->nr; i++) {
+		pages_read(from, i, 0, bounce, PAGE_SIZE);
+		pages_write(to, i, 0, bounce, PAGE_SIZE);
+		cond_resched();
+	}
+}
+
+/* PFNMAP_MOVE and PFNMAP_FREE: take the pages away and, for a move, give others. */
+static int buffer_replace(struct pfnmap_buffer *buf, unsigned long flags, bool move)
+{
+	struct pages *old, *new = NULL;
+	void *bounce;
+	int err = 0;
+
+	if (flags & ~(unsigned long)PFNMAP_KEEP_OLD)
+		return -EINVAL;
+
+	bounce = kmalloc(PAGE_SIZE, GFP_KERNEL);
+	if (!bounce)
+		return -ENOMEM;
+
+	buffer_lock_settled(buf);
+	old = buf->pages;
+	if (!old) {
+		err = -ENXIO;
+		goto unlock;
+	}
+	if (flags & PFNMAP_KEEP_OLD && old->nr > PFNMAP_MAX_PAGES - buf->old_nr) {
+		err = -ENOSPC;
+		goto unlock;
+	}
+	if (move) {
+		new = pages_alloc(old->kind, old->order, old->nr);
+		if (IS_ERR(new)) {
+			err = PTR_ERR(new);
+			goto unlock;
+		}
+	}
+
+	buffer_unmap(buf);
+	if (move)
+		copy_pages(new, old, bounce);
+	buf->pages = new;
+
+	pages_fill(old, PFNMAP_POISON);
+	if (flags & PFNMAP_KEEP_OLD) {
+		list_add(&old->node, &buf->old);
+		buf->old_nr += old->nr;
+	} else {
+		pages_free(old);
+	}
+unlock:
+	mutex_unlock(&buf->lock);
+	kfree(bounce);
+	return err;
+}
+
+static int buffer_refuse(struct pfnmap_buffer *buf, unsigned long arg)
+{
+	if (arg > 1)
+		return -EINVAL;
+
+	mutex_lock(&buf->lock);
+	buf->refuse = arg;
+	mutex_unlock(&buf->lock);
+	return 0;
+}
+
+static void check_set(struct pages *p, u8 *bounce, struct pfnmap_old *check)
+{
+	u32 i, j;
+
+	pages_settle(p);
+	for (i = 0; i < p->nr; i++) {
+		check->bad_counts += !pages_count_ok(p, i);
+		pages_read(p, i, 0, bounce, PAGE_SIZE);
+		if (!memchr_inv(bounce, PFNMAP_POISON, PAGE_SIZE))
+			continue;
+		for (j = 0; j < PAGE_SIZE; j++)
+			check->changed += bounce[j] != PFNMAP_POISON;
+		cond_resched();
+	}
+}
+
+static int buffer_check_old(struct pfnmap_buffer *buf, void __user *arg)
+{
+	struct pfnmap_old check = {};
+	struct pages *p;
+	u8 *bounce;
+
+	bounce = kmalloc(PAGE_SIZE, GFP_KERNEL);
+	if (!bounce)
+		return -ENOMEM;
+
+	mutex_lock(&buf->lock);
+	check.pages = buf->old_nr;
+	list_for_each_entry(p, &buf->old, node)
+		check_set(p, bounce, &check);
+	mutex_unlock(&buf->lock);
+
+	kfree(bounce);
+	return copy_to_user(arg, &check, sizeof(check)) ? -EFAULT : 0;
+}
+
+static int buffer_stats(struct pfnmap_buffer *buf, void __user *arg)
+{
+	struct pfnmap_stats stats;
+
+	mutex_lock(&buf->lock);
+	stats = (struct pfnmap_stats){
+		.faults = buf->faults,
+		.mkwrites = buf->mkwrites,
+		.mappings = buf->mappings,
+		.leaked = atomic64_read(&pages_leaked),
+	};
+	mutex_unlock(&buf->lock);
+
+	return copy_to_user(arg, &stats, sizeof(stats)) ? -EFAULT : 0;
+}
+
+static long buffer_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct pfnmap_buffer *buf = file->private_data;
+	void __user *ptr = (void __user *)arg;
+
+	switch (cmd) {
+	case PFNMAP_CREATE:
+		return buffer_create(buf, ptr);
+	case PFNMAP_REPORT:
+		return buffer_report(buf, ptr);
+	case PFNMAP_REVOKE:
+		return buffer_revoke(buf);
+	case PFNMAP_MOVE:
+		return buffer_replace(buf, arg, true);
+	case PFNMAP_FREE:
+		return buffer_replace(buf, arg, false);
+	case PFNMAP_REFUSE:
+		return buffer_refuse(buf, arg);
+	case PFNMAP_CHECK_OLD:
+		return buffer_check_old(buf, ptr);
+	case PFNMAP_STATS:
+		return buffer_stats(buf, ptr);
+	default:
+		return -ENOTTY;
+	}
+}
+
+/*
+ * Move one piece, inside one page, between the buffer and @bounce. Returns its
+ * length, 0 at or beyond the end, or an error.
+ */
+static ssize_t buffer_piece(struct pfnmap_buffer *buf, loff_t pos, void *bounce,
+			    size_t len, bool write)
+{
+	size_t offset = offset_in_page(pos);
+	ssize_t ret = 0;
+
+	len = min(len, PAGE_SIZE - offset);
+
+	mutex_lock(&buf->lock);
+	if (!buf->pages) {
+		ret = -ENXIO;
+	} else if (pos >> PAGE_SHIFT < buf->pages->nr) {
+		if (write)
+			pages_write(buf->pages, pos >> PAGE_SHIFT, offset, bounce, len);
+		else
+			pages_read(buf->pages, pos >> PAGE_SHIFT, offset, bounce, len);
+		ret = len;
+	}
+	mutex_unlock(&buf->lock);
+	return ret;
+}
+
+static ssize_t buffer_read(struct file *file, char __user *to, size_t count, loff_t *ppos)
+{
+	ssize_t ret = 0, done = 0;
+	void *bounce;
+
+	bounce = kmalloc(PAGE_SIZE, GFP_KERNEL);
+	if (!bounce)
+		return -ENOMEM;
+
+	while (done < count) {
+		ret = buffer_piece(file->private_data, *ppos, bounce, count - done, false);
+		if (ret <= 0)
+			break;
+		if (copy_to_user(to + done, bounce, ret)) {
+			ret = -EFAULT;
+			break;
+		}
+		done += ret;
+		*ppos += ret;
+	}
+	kfree(bounce);
+	return done ?: ret;
+}
+
+static ssize_t buffer_write(struct file *file, const char __user *from, size_t count,
+			    loff_t *ppos)
+{
+	ssize_t ret = 0, done = 0;
+	void *bounce;
+
+	bounce = kmalloc(PAGE_SIZE, GFP_KERNEL);
+	if (!bounce)
+		return -ENOMEM;
+
+	while (done < count) {
+		size_t len = min(count - done, PAGE_SIZE - offset_in_page(*ppos));
+
+		if (copy_from_user(bounce, from + done, len)) {
+			ret = -EFAULT;
+			break;
+		}
+		ret = buffer_piece(file->private_data, *ppos, bounce, len, true);
+		if (!ret)
+			ret = -ENOSPC;
+		if (ret < 0)
+			break;
+		done += ret;
+		*ppos += ret;
+	}
+	kfree(bounce);
+	return done ?: ret;
+}
+
+static loff_t buffer_llseek(struct file *file, loff_t offset, int whence)
+{
+	struct pfnmap_buffer *buf = file->private_data;
+	loff_t size;
+
+	mutex_lock(&buf->lock);
+	size = (loff_t)buf->spec.pages << PAGE_SHIFT;
+	mutex_unlock(&buf->lock);
+
+	return fixed_size_llseek(file, offset, whence, size);
+}
+
+static int buffer_open(struct file *file, struct pfnmap_buffer *buf)
+{
+	file->private_data = buf;
+	file->f_mapping = buf->inode->i_mapping;
+	return 0;
+}
+
+static int exporter_open(struct inode *inode, struct file *file)
+{
+	struct pfnmap_buffer *buf = buffer_new();
+
+	return IS_ERR(buf) ? PTR_ERR(buf) : buffer_open(file, buf);
+}
+
+static int exporter_release(struct inode *inode, struct file *file)
+{
+	buffer_destroy(file->private_data);
+	return 0;
+}
+
+static int shared_open(struct inode *inode, struct file *file)
+{
+	return buffer_open(file, shared_buffer);
+}
+
+#define BUFFER_FOPS						\
+	.owner			= THIS_MODULE,			\
+	.llseek			= buffer_llseek,		\
+	.read			= buffer_read,			\
+	.write			= buffer_write,			\
+	.mmap			= buffer_mmap,			\
+	.get_unmapped_area	= thp_get_unmapped_area,	\
+	.unlocked_ioctl		= buffer_ioctl,			\
+	.compat_ioctl		= compat_ptr_ioctl
+
+static const struct file_operations exporter_fops = {
+	BUFFER_FOPS,
+	.open			= exporter_open,
+	.release		= exporter_release,
+};
+
+static const struct file_operations shared_fops = {
+	BUFFER_FOPS,
+	.open			= shared_open,
+};
+
+static struct miscdevice exporter_misc = {
+	.minor	= MISC_DYNAMIC_MINOR,
+	.name	= "pfnmap_exporter",
+	.fops	= &exporter_fops,
+	.mode	= 0600,
+};
+
+static struct miscdevice shared_misc = {
+	.minor	= MISC_DYNAMIC_MINOR,
+	.name	= "pfnmap_buffer",
+	.fops	= &shared_fops,
+	.mode	= 0600,
+};
+
+static int buffer_fs_init_context(struct fs_context *fc)
+{
+	return init_pseudo(fc, PFNMAP_FS_MAGIC) ? 0 : -ENOMEM;
+}
+
+/* Without .owner: the module's own mount of it must not keep the module loaded. */
+static struct file_system_type buffer_fs = {
+	.name			= "pfnmap_exporter",
+	.init_fs_context	= buffer_fs_init_context,
+	.kill_sb		= kill_anon_super,
+};
+
+static int __init exporter_init(void)
+{
+	int err;
+
+	buffer_mnt = kern_mount(&buffer_fs);
+	if (IS_ERR(buffer_mnt))
+		return PTR_ERR(buffer_mnt);
+
+	shared_buffer = buffer_new();
+	if (IS_ERR(shared_buffer)) {
+		err = PTR_ERR(shared_buffer);
+		goto unmount;
+	}
+
+	err = misc_register(&shared_misc);
+	if (err)
+		goto destroy;
+
+	err = misc_register(&exporter_misc);
+	if (err)
+		goto deregister;
+	return 0;
+
+deregister:
+	misc_deregister(&shared_misc);
+destroy:
+	buffer_destroy(shared_buffer);
+unmount:
+	kern_unmount(buffer_mnt);
+	return err;
+}
+module_init(exporter_init);
+
+static void __exit exporter_exit(void)
+{
+	misc_deregister(&exporter_misc);
+	misc_deregister(&shared_misc);
+	buffer_destroy(shared_buffer);
+	kern_unmount(buffer_mnt);
+}
+module_exit(exporter_exit);
+
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("Buffers of every kind of page, for tests of what maps them");

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A set of pages of one kind: allocation, content, description and release.
+ */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/delay.h>
+#include <linux/highmem.h>
+#include <linux/io.h>
+#include <linux/mm.h>
+#include <linux/pagevec.h>
+#include <linux/shmem_fs.h>
+#include <linux/slab.h>
+#include <linux/workqueue.h>
+
+#include "pages.h"
+
+/* QEMU's ivshmem device and its BAR of shared memory, see its specification. */
+#define IVSHMEM_VENDOR	0x1af4
+#define IVSHMEM_DEVICE	0x1110
+#define IVSHMEM_BAR	2
+
+/* How long pages_free() waits, in all, for passing references to go away. */
+#define PATIENCE_MS	20
+
+atomic64_t pages_leaked = ATOMIC64_INIT(0);
+
+static int alloc_chunks(struct pages *p, u32 nr)
+{
+	gfp_t gfp = GFP_KERNEL | __GFP_ZERO | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
+	u32 i;
+
+	if (p->kind == PFNMAP_COMPOUND)
+		gfp |= __GFP_COMP;
+
+	while (p->nr < nr) {
+		struct page *page = alloc_pages(gfp, p->order);
+
+		if (!page)
+			return -ENOMEM;
+
+		for (i = 0; i < 1U << p->order; i++) {
+			if (p->kind == PFNMAP_RESERVED)
+				SetPageReserved(page + i);
+			p->pfn[p->nr++] = page_to_pfn(page + i);
+		}
+	}
+	return 0;
+}
+
+static int alloc_shmem(struct pages *p, u32 nr)
+{
+	struct file *file;
+
+	file = shmem_file_setup(KBUILD_MODNAME, (loff_t)nr << PAGE_SHIFT, VM_NORESERVE);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	p->shmem = file;
+
+	while (p->nr < nr) {
+		struct page *page = shmem_read_mapping_page(file->f_mapping, p->nr);
+
+		if (IS_ERR(page))
+			return PTR_ERR(page);
+		if (PageCompound(page)) {
+			put_page(page);
+			return -EOPNOTSUPP;
+		}
+		p->pfn[p->nr++] = page_to_pfn(page);
+	}
+	return 0;
+}
+
+/*
+ * Take the first free stretch of the BAR. The kernel's tree of memory regions is
+ * the allocator, so that sets of several buffers never overlap.
+ */
+static int alloc_bar(struct pages *p, u32 nr)
+{
+	resource_size_t start, offset, size = (resource_size_t)nr << PAGE_SHIFT;
+	struct pci_dev *pdev;
+	int err;
+
+	pdev = pci_get_device(IVSHMEM_VENDOR, IVSHMEM_DEVICE, NULL);
+	if (!pdev)
+		return -ENODEV;
+
+	err = pci_enable_device(pdev);
+	if (err)
+		goto put_device;
+
+	err = -ENOSPC;
+	start = pci_resource_start(pdev, IVSHMEM_BAR);
+	for (offset = 0;; offset += size) {
+		if (offset + size > pci_resource_len(pdev, IVSHMEM_BAR))
+			goto disable;
+		if (request_mem_region(start + offset, size, KBUILD_MODNAME))
+			break;
+	}
+
+	err = -ENOMEM;
+	p->bar = ioremap_wc(start + offset, size);
+	if (!p->bar)
+		goto release;
+
+	p->pdev = pdev;
+	for (; p->nr < nr; p->nr++)
+		p->pfn[p->nr] = PHYS_PFN(start + offset) + p->nr;
+	pages_fill(p, 0);
+	return 0;
+
+release:
+	release_mem_region(start + offset, size);
+disable:
+	pci_disable_device(pdev);
+put_device:
+	pci_dev_put(pdev);
+	return err;
+}
+
+static void free_bar(struct pages *p)
+{
+	if (!p->pdev)
+		return;
+
+	iounmap(p->bar);
+	release_mem_region(PFN_PHYS(p->pfn[0]), (resource_size_t)p->nr << PAGE_SHIFT);
+	pci_disable_device(p->pdev);
+	pci_dev_put(p->pdev);
+}
+
+struct pages *pages_alloc(u32 kind, u32 order, u32 nr)
+{
+	struct pages *p;
+	int err;
+
+	p = kvzalloc(struct_size(p, pfn, nr), GFP_KERNEL);
+	if (!p)
+		return ERR_PTR(-ENOMEM);
+
+	p->kind = kind;
+	p->order = order;
+	switch (kind) {
+	case PFNMAP_SHMEM:
+		err = alloc_shmem(p, nr);
+		break;
+	case PFNMAP_BAR:
+		err = alloc_bar(p, nr);
+		break;
+	default:
+		err = alloc_chunks(p, nr);
+	}
+	if (err) {
+		pages_free(p);
+		return ERR_PTR(err);
+	}
+	return p;
+}
+
+static int count_expected(struct pages *p, u32 i)
+{
+	if (p->kind == PFNMAP_SHMEM)
+		return 2;	/* the page cache and this set */
+	return IS_ALIGNED(i, 1U << p->order);
+}
+
+bool pages_count_ok(struct pages *p, u32 i)
+{
+	return p->kind == PFNMAP_BAR ||
+	       page_ref_count(pfn_to_page(p->pfn[i])) == count_expected(p, i);
+}
+
+/* Whether the chunk of page @head may be freed; says so in the log if not. */
+static bool chunk_is_ours(struct pages *p, u32 head, int *patience)
+{
+	u32 i = head;
+
+	while (i < head + (1U << p->order)) {
+		if (pages_count_ok(p, i)) {
+			i++;
+		} else if ((*patience)-- > 0) {
+			usleep_range(1000, 2000);
+		} else {
+			pr_err("leaked pages at pfn %#lx, order %u: count of pfn %#lx is %d, not %d\n",
+			       p->pfn[head], p->order, p->pfn[i],
+			       page_ref_count(pfn_to_page(p->pfn[i])), count_expected(p, i));
+			return false;
+		}
+	}
+	return true;
+}
+
+static void free_chunk(struct pages *p, u32 head)
+{
+	u32 i;
+
+	if (p->kind == PFNMAP_RESERVED) {
+		for (i = 0; i < 1U << p->order; i++)
+			ClearPageReserved(pfn_to_page(p->pfn[head + i]));
+	}
+	/* Of a shmem page this is our reference; the file has the other. */
+	__free_pages(pfn_to_page(p->pfn[head]), p->order);
+}
+
+void pages_free(struct pages *p)
+{
+	int patience = PATIENCE_MS;
+	bool leaked = false;
+	u32 i;
+
+	if (p->kind == PFNMAP_BAR) {
+		free_bar(p);
+		goto out;
+	}
+
+	pages_settle(p);
+	for (i = 0; i < p->nr; i += 1U << p->order) {
+		if (chunk_is_ours(p, i, &patience)) {
+			free_chunk(p, i);
+		} else {
+			atomic64_inc(&pages_leaked);
+			leaked = true;
+		}
+	}
+	/* The file frees by reference count, which cannot be trusted after a leak. */
+	if (p->shmem && !leaked)
+		fput(p->shmem);
+out:
+	kvfree(p);
+}
+
+void pages_read(struct pages *p, u32 i, size_t offset, void *to, size_t len)
+{
+	if (p->kind == PFNMAP_BAR)
+		memcpy_fromio(to, p->bar + ((size_t)i << PAGE_SHIFT) + offset, len);
+	else
+		memcpy_from_page(to, pfn_to_page(p->pfn[i]), offset, len);
+}
+
+void pages_write(struct pages *p, u32 i, size_t offset, const void *from, size_t len)
+{
+	if (p->kind == PFNMAP_BAR)
+		memcpy_toio(p->bar + ((size_t)i << PAGE_SHIFT) + offset, from, len);
+	else
+		memcpy_to_page(pfn_to_page(p->pfn[i]), offset, from, len);
+}
+
+void pages_fill(struct pages *p, u8 byte)
+{
+	u32 i;
+
+	if (p->kind == PFNMAP_BAR) {
+		memset_io(p->bar, byte, (size_t)p->nr << PAGE_SHIFT);
+		return;
+	}
+
+	for (i = 0; i < p->nr; i++) {
+		void *addr = kmap_local_page(pfn_to_page(p->pfn[i]));
+
+		memset(addr, byte, PAGE_SIZE);
+		kunmap_local(addr);
+		cond_resched();
+	}
+}
+
+/*
+ * The only way for a module to drain this CPU's LRU batches: releasing a batch of
+ * folios does it first.
+ */
+static long drain_this_cpu(void *unused)
+{
+	struct page *page = alloc_page(GFP_KERNEL);
+	struct folio_batch batch;
+
+	if (!page)
+		return -ENOMEM;
+
+	folio_batch_init(&batch);
+	folio_batch_add(&batch, page_folio(page));
+	folio_batch_release(&batch);
+	return 0;
+}
+
+void pages_settle(struct pages *p)
+{
+	int cpu;
+
+	if (p->kind != PFNMAP_SHMEM)
+		return;
+
+	for_each_online_cpu(cpu)
+		work_on_cpu(cpu, drain_this_cpu, NULL);
+}
+
+void pages_describe(struct pages *p, u32 i, struct pfnmap_page *desc)
+{
+	static const struct {
+		int bit;
+		u32 flag;
+	} map[] = {
+		{ PG_dirty, PFNMAP_PAGE_DIRTY },
+		{ PG_referenced, PFNMAP_PAGE_REFERENCED },
+		{ PG_active, PFNMAP_PAGE_ACTIVE },
+		{ PG_lru, PFNMAP_PAGE_LRU },
+		{ PG_reserved, PFNMAP_PAGE_RESERVED },
+	};
+	struct page *page;
+	int j;
+
+	*desc = (struct pfnmap_page){ .pfn = p->pfn[i] };
+	if (p->kind == PFNMAP_BAR)
+		return;
+
+	/* Raw fields: the accessors would answer for a tail page's head. */
+	page = pfn_to_page(p->pfn[i]);
+	desc->count = page_ref_count(page);
+	desc->mapcount = atomic_read(&page->_mapcount) + 1;
+	desc->flags = PFNMAP_PAGE_STRUCT;
+	for (j = 0; j < ARRAY_SIZE(map); j++) {
+		if (test_bit(map[j].bit, &page->flags))
+			desc->flags |= map[j].flag;
+	}
+	if (PageHead(page))
+		desc->flags |= PFNMAP_PAGE_HEAD;
+	if (PageTail(page))
+		desc->flags |= PFNMAP_PAGE_TAIL;
+}
