@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What the tests of guest memory share; kit.h describes the functions. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "tests/kit.h"
+
+/* What KVM sets in refcounted pages that a guest uses. */
+#define MARKS (PFNMAP_PAGE_DIRTY | PFNMAP_PAGE_REFERENCED | PFNMAP_PAGE_ACTIVE)
+
+static uint64_t leaked_before;
+
+static int open_exporter(void)
+{
+	int fd = open(PFNMAP_EXPORTER_PATH, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		tap_bail("%s: %s", PFNMAP_EXPORTER_PATH, strerror(errno));
+	return fd;
+}
+
+static uint64_t leaked(void)
+{
+	struct buf b = { .fd = open_exporter() };
+	uint64_t n = buf_stats(&b).leaked;
+
+	close(b.fd);
+	return n;
+}
+
+void kit_start(void)
+{
+	alarm(300);
+	leaked_before = leaked();
+}
+
+int kit_finish(void)
+{
+	tap_is(leaked(), leaked_before, "no page has leaked");
+	return tap_done();
+}
+
+bool kit_param(const char *module, const char *name)
+{
+	char path[128], c;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/module/%s/parameters/%s", module, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, &c, 1) != 1)
+		tap_bail("%s: %s", path, strerror(errno));
+	close(fd);
+	return c == 'Y' || c == '1';
+}
+
+bool kit_npt(void)
+{
+	return kit_param("kvm_amd", "npt");
+}
+
+bool buf_try_open(struct buf *b, const struct pfnmap_create *spec)
+{
+	*b = (struct buf){ .spec = *spec, .size = (size_t)spec->pages * KIT_PAGE };
+	b->fd = open_exporter();
+	if (ioctl(b->fd, PFNMAP_CREATE, spec)) {
+		if (errno != ENODEV && errno != ENOSPC && errno != ENOMEM)
+			tap_bail("PFNMAP_CREATE of %s: %s", buf_name(b), strerror(errno));
+		close(b->fd);
+		return false;
+	}
+	b->start = buf_report(b);
+	return true;
+}
+
+void buf_open(struct buf *b, const struct pfnmap_create *spec)
+{
+	if (!buf_try_open(b, spec))
+		tap_bail("PFNMAP_CREATE of %s: %s", buf_name(b), strerror(errno));
+}
+
+void buf_map(struct buf *b, int prot)
+{
+	b->map = mmap(NULL, b->size, prot, MAP_SHARED, b->fd, 0);
+	if (b->map == MAP_FAILED)
+		tap_bail("mmap of %s: %s", buf_name(b), strerror(errno));
+}
+
+void buf_unmap(struct buf *b)
+{
+	if (b->map && munmap(b->map, b->size))
+		tap_bail("munmap of %s: %s", buf_name(b), strerror(errno));
+	b->map = NULL;
+}
+
+void buf_close(struct buf *b)
+{
+	buf_unmap(b);
+	close(b->fd);
+	free(b->start);
+}
+
+struct pfnmap_page *buf_report(const struct buf *b)
+{
+	struct pfnmap_page *pages = calloc(b->spec.pages, sizeof(*pages));
+	struct pfnmap_report report = { .count = b->spec.pages, .pages = (uintptr_t)pages };
+
+	if (!pages || ioctl(b->fd, PFNMAP_REPORT, &report))
+		tap_bail("PFNMAP_REPORT of %s: %s", buf_name(b), strerror(errno));
+	return pages;
+}
+
+void buf_mark(struct buf *b)
+{
+	free(b->start);
+	b->start = buf_report(b);
+}
+
+const char *buf_changes(const struct buf *b)
+{
+	struct pfnmap_page *now = buf_report(b);
+	static char text[256];
+	const char *difference = NULL;
+
+	for (uint32_t i = 0; i < b->spec.pages && !difference; i++) {
+		const struct pfnmap_page *old = &b->start[i], *new = &now[i];
+		uint32_t ignore = page_refcounted(old) ? MARKS : 0;
+
+		if (old->pfn == new->pfn && old->count == new->count &&
+		    old->mapcount == new->mapcount && !((old->flags ^ new->flags) & ~ignore))
+			continue;
+		snprintf(text, sizeof(text),
+			 "page %u: pfn %#llx, count %d, mapcount %d, flags %#x -> %#llx, %d, %d, %#x",
+			 i, (unsigned long long)old->pfn, old->count, old->mapcount, old->flags,
+			 (unsigned long long)new->pfn, new->count, new->mapcount, new->flags);
+		difference = text;
+	}
+	free(now);
+	return difference;
+}
+
+void buf_do(const struct buf *b, unsigned long request, unsigned long arg)
+{
+	if (ioctl(b->fd, request, arg))
+		tap_bail("ioctl %#lx of %s: %s", request, buf_name(b), strerror(errno));
+}
+
+struct pfnmap_old buf_check_old(const struct buf *b)
+{
+	struct pfnmap_old old;
+
+	if (ioctl(b->fd, PFNMAP_CHECK_OLD, &old))
+		tap_bail("PFNMAP_CHECK_OLD of %s: %s", buf_name(b), strerror(errno));
+	return old;
+}
+
+struct pfnmap_stats buf_stats(const struct buf *b)
+{
+	struct pfnmap_stats stats;
+
+	if (ioctl(b->fd, PFNMAP_STATS, &stats))
+		tap_bail("PFNMAP_STATS: %s", strerror(errno));
+	return stats;
+}
+
+uint64_t buf_word(const struct buf *b, uint64_t offset)
+{
+	uint64_t word;
+
+	if (pread(b->fd, &word, sizeof(word), offset) != sizeof(word))
+		tap_bail("pread of %s: %s", buf_name(b), strerror(errno));
+	return word;
+}
+
+void buf_set_word(const struct buf *b, uint64_t offset, uint64_t value)
+{
+	if (pwrite(b->fd, &value, sizeof(value), offset) != sizeof(value))
+		tap_bail("pwrite of %s: %s", buf_name(b), strerror(errno));
+}
+
+const char *buf_name(const struct buf *b)
+{
+	static const char *const kinds[PFNMAP_NR_KINDS] = {
+		[PFNMAP_NONCOMPOUND] = "noncompound", [PFNMAP_COMPOUND] = "compound",
+		[PFNMAP_SINGLE] = "single", [PFNMAP_SHMEM] = "shmem",
+		[PFNMAP_RESERVED] = "reserved", [PFNMAP_BAR] = "BAR", [PFNMAP_MIXED] = "mixed",
+	};
+	static const char *const inserts[PFNMAP_NR_INSERTS] = {
+		[PFNMAP_INSERT_ONE] = "one", [PFNMAP_INSERT_AROUND] = "around",
+		[PFNMAP_INSERT_ALL] = "all", [PFNMAP_INSERT_PMD] = "PMD",
+	};
+	static __thread char text[64];
+
+	snprintf(text, sizeof(text), "%s order %u, %s%s", kinds[b->spec.kind], b->spec.order,
+		 inserts[b->spec.insert],
+		 b->spec.flags & PFNMAP_CREATE_MKWRITE ? ", read-only first" : "");
+	return text;
+}
+
+bool page_refcounted(const struct pfnmap_page *page)
+{
+	return page->flags & PFNMAP_PAGE_STRUCT && !(page->flags & PFNMAP_PAGE_RESERVED) &&
+	       page->count > 0;
+}
+
+bool page_usable(const struct pfnmap_page *page)
+{
+	static int takes_all = -1;
+
+	/* Stock, and patched without nested paging, refuse what looks free but is not. */
+	if (takes_all < 0)
+		takes_all = tap_kvm_patched() && kit_npt();
+	return takes_all || page_refcounted(page) || !(page->flags & PFNMAP_PAGE_STRUCT) ||
+	       page->flags & PFNMAP_PAGE_RESERVED;
+}
+
+uint64_t buf_stride(const struct buf *b)
+{
+	uint32_t i = 1;
+
+	while (i < b->spec.pages && !page_usable(&b->start[i]))
+		i++;
+	return (uint64_t)i * KIT_PAGE;
+}
+
+const char *const kit_access_names[KIT_NR_ACCESSES] = {
+	[KIT_READ] = "read", [KIT_WRITE] = "write", [KIT_EXEC] = "execute",
+};
+
+int kit_touch(struct vcpu *v, enum kit_access access, uint64_t gpa, uint64_t value,
+	      struct guest_outcome *out)
+{
+	static const uint32_t ops[KIT_NR_ACCESSES] = {
+		[KIT_READ] = GUEST_READ, [KIT_WRITE] = GUEST_FILL, [KIT_EXEC] = GUEST_EXEC,
+	};
+	struct guest_cmd cmd = { .op = ops[access], .gpa = gpa, .len = 8, .value = value };
+
+	return guest_call(v, &cmd, out);
+}
+
+bool kit_efault(const struct guest_outcome *out)
+{
+	return out->end == GUEST_RUN_FAILED && out->err == EFAULT;
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the tests of guest memory share: exporter buffers as memslots, their pages before and after,
+ * what KVM of the running kind must do with a page, and single accesses of a guest.
+ *
+ * Calls that cannot fail in a healthy host bail out with a line; the others return what came of
+ * them. A typical test:
+ *
+ *	struct buf b;
+ *
+ *	kit_start();
+ *	buf_open(&b, &(struct pfnmap_create){ .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = 64 });
+ *	buf_map(&b, PROT_READ | PROT_WRITE);
+ *	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
+ *	...
+ *	buf_unmap(&b);
+ *	tap_ok(!buf_changes(&b), "...");
+ *	buf_close(&b);
+ *	return kit_finish();
+ */
+#ifndef KIT_H
+#define KIT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h>
+
+#include "exporter/pfnmap_exporter.h"
+#include "lib/vmm/vmm.h"
+#include "tests/tap.h"
+
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+
+#define KIT_PAGE	4096u
+#define KIT_HUGE	0x200000u
+#define KIT_SLOT	1u
+#define KIT_GPA		0x40000000ull	/* a multiple of 1 GiB that every mode reaches */
+
+#define KIT_RW		(PROT_READ | PROT_WRITE)
+
+/* ---- where the test runs ---- */
+
+/* To be called first: notes what has leaked so far and has the program killed after 5 minutes. */
+void kit_start(void);
+
+/* One more check, that the exporter had no page to leak since kit_start(), then tap_done(). */
+int kit_finish(void);
+
+/*
+ * A parameter of kvm or kvm_amd as the loaded module has it: kit_param("kvm_amd", "npt"). Bails
+ * when there is no such parameter.
+ */
+bool kit_param(const char *module, const char *name);
+
+/* Nested paging is in use, that is not npt=0 (shadow paging). */
+bool kit_npt(void);
+
+/* ---- exporter buffers ---- */
+
+struct buf {
+	struct pfnmap_create spec;
+	int fd;
+	size_t size;			/* bytes */
+	char *map;			/* NULL: not mapped */
+	struct pfnmap_page *start;	/* the pages as buf_open() left them */
+};
+
+/*
+ * Create a buffer. Bails, except for the errors that PFNMAP_CREATE has for a machine without room
+ * or device: ENODEV, ENOSPC and ENOMEM return false, with nothing to close.
+ */
+bool buf_try_open(struct buf *b, const struct pfnmap_create *spec);
+
+/* The same without an exception. */
+void buf_open(struct buf *b, const struct pfnmap_create *spec);
+
+/* Map all of it, anywhere, with PROT_* flags; b->map. Take it away again. */
+void buf_map(struct buf *b, int prot);
+void buf_unmap(struct buf *b);
+
+/* Give everything back; unmaps first what is mapped. */
+void buf_close(struct buf *b);
+
+/* Describe all pages as they are now; the caller frees the array. */
+struct pfnmap_page *buf_report(const struct buf *b);
+
+/* Take the present state as the one that buf_changes() compares with. */
+void buf_mark(struct buf *b);
+
+/*
+ * Compare with the state that buf_open() or buf_mark() left: pfn, count and mapcount of every page
+ * are equal, so are the flags, except for dirty, referenced and active of refcounted pages, which
+ * KVM sets. Returns NULL or a line, in a static buffer, about the first difference.
+ */
+const char *buf_changes(const struct buf *b);
+
+/* An ioctl without argument structure: PFNMAP_REVOKE, PFNMAP_MOVE, PFNMAP_FREE, PFNMAP_REFUSE. */
+void buf_do(const struct buf *b, unsigned long request, unsigned long arg);
+
+struct pfnmap_old buf_check_old(const struct buf *b);
+struct pfnmap_stats buf_stats(const struct buf *b);
+
+/* The word at `offset` bytes, by the driver's side and not by a mapping. */
+uint64_t buf_word(const struct buf *b, uint64_t offset);
+void buf_set_word(const struct buf *b, uint64_t offset, uint64_t value);
+
+/* "noncompound order 3, one, read-only first", in a buffer of the calling thread. */
+const char *buf_name(const struct buf *b);
+
+/* ---- expectations ---- */
+
+/* Does KVM, whichever, get a reference to this page through a page table entry of the buffer? */
+bool page_refcounted(const struct pfnmap_page *page);
+
+/* Can a guest use this page under the KVM that is loaded (unless inserted by a huge entry)? */
+bool page_usable(const struct pfnmap_page *page);
+
+/*
+ * The distance in bytes from one page that the guest can use to the next, counted from the start
+ * of the buffer: KIT_PAGE, or the size of a chunk where only its first page is refcounted.
+ */
+uint64_t buf_stride(const struct buf *b);
+
+/* ---- accesses ---- */
+
+enum kit_access { KIT_READ, KIT_WRITE, KIT_EXEC, KIT_NR_ACCESSES };
+extern const char *const kit_access_names[KIT_NR_ACCESSES];
+
+/*
+ * One access by the guest to the page at gpa. KIT_READ: loads a word, out->result. KIT_WRITE:
+ * stores value in a word. KIT_EXEC: calls the code there, out->result. Returns as guest_call().
+ */
+int kit_touch(struct vcpu *v, enum kit_access access, uint64_t gpa, uint64_t value,
+	      struct guest_outcome *out);
+
+/* Did KVM_RUN fail with EFAULT? */
+bool kit_efault(const struct guest_outcome *out);
+
+#endif
