@@ -1,40 +1,43 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * guest.h - what the bare-metal guest program and libvmm agree on: operations, command block, ports, memory map.
+ * guest.h - what the bare-metal guest program and libvmm agree on: operations, command block,
+ * ports, memory map.
  */
 #ifndef GUEST_GUEST_H
 #define GUEST_GUEST_H
 
+#ifndef __ASSEMBLER__
 #include <stdint.h>
 
 /*
- * What the guest program can be told to do.  Each operation walks [gpa, gpa + len) in steps of `stride` bytes
- * (0 means 8, that is every word) unless it says otherwise.  A word is 8 bytes and is stored or loaded by one access in
- * long mode and by two of 4 bytes in the other modes.  Guest-virtual equals guest-physical except where vm_map()
- * made it differ.
+ * What the guest program can be told to do. Each operation walks [gpa, gpa + len) in steps of
+ * `stride` bytes (0 means 8, that is every word) unless it says otherwise. A word is 8 bytes
+ * and is stored or loaded by one access in long mode and by two of 4 bytes in the other modes.
+ * Guest-virtual equals guest-physical except where vm_map() made it differ.
  */
 enum guest_op {
 	GUEST_NOP,	/* nothing; result: 0 */
 	GUEST_READ,	/* load words; result: guest_sum() of them */
 	GUEST_FILL,	/* store `value` in every word; result: words stored */
 	GUEST_PATTERN,	/* store guest_pattern(value, offset); result: words stored */
-	GUEST_VERIFY,	/* compare with guest_pattern(value, offset); result: wrong words, result2: offset of the first one */
-	GUEST_ADD,	/* lock xadd of the low 32 bits of `value` to 4 bytes; result: sum of what was there before */
+	GUEST_VERIFY,	/* compare with GUEST_PATTERN; result: wrong words, result2: where first */
+	GUEST_ADD,	/* lock xadd of value, 4 bytes wide; result: sum of what was there before */
 	GUEST_COPY,	/* rep movsb of len bytes from gpa to gpa2, no stride; result: len */
-	GUEST_FSTORE,	/* x87 store (fstp m64) of 1.0, which KVM does not emulate; result: words stored */
+	GUEST_FSTORE,	/* store 1.0 by fstp, which KVM does not emulate; result: words stored */
 	GUEST_EXEC,	/* call the code at gpa, no stride; result: its eax (see vcpu_code()) */
-	GUEST_VMRUN,	/* long mode: run a nested guest, see below; result: its #VMEXIT code, result2: EXITINFO1 */
+	GUEST_VMRUN,	/* long mode: run a nested guest, see below; result: its exit code */
 	GUEST_VMSAVE,	/* long mode: VMSAVE to the VMCB at gpa, no nested guest; result: 0 */
 };
 
 /* struct guest_cmd.flags */
-#define GUEST_LOOP	1u	/* repeat until guest_stop(); `progress` counts passes; stores use value + pass */
-#define GUEST_NPT	2u	/* GUEST_VMRUN: nested paging, with the guest's own identity tables as nested tables */
+#define GUEST_LOOP	1u	/* repeat until guest_stop() or a wrong word; stores: value + pass */
+#define GUEST_NPT	2u	/* GUEST_VMRUN with nested paging, through the guest's own tables */
 
 /*
- * GUEST_VMRUN builds a VMCB in the page at `gpa` and enters a nested guest (long mode, the caller's page tables) that
- * stores `value` in the word at gpa2, when gpa2 is not 0, and then executes VMMCALL.  All well: result is
- * GUEST_L2_VMMCALL.  A VMCB that KVM will not map raises #GP (vector 13) in the guest at the VMRUN.
+ * GUEST_VMRUN builds a VMCB in the page at `gpa` and enters a nested guest (long mode, the
+ * caller's page tables) that stores `value` in the word at gpa2, when gpa2 is not 0, and then
+ * executes VMMCALL. All well: result is GUEST_L2_VMMCALL. result2 is EXITINFO1. A VMCB that KVM
+ * will not map raises #GP (vector 13) in the guest at the VMRUN.
  */
 #define GUEST_L2_VMMCALL 0x81u
 
@@ -52,33 +55,49 @@ struct guest_cmd {
 struct guest_block {
 	struct guest_cmd cmd;		/* host to guest */
 	volatile uint32_t stop;		/* host to guest: end a GUEST_LOOP after this pass */
-	volatile uint32_t pad;
-	volatile uint64_t progress;	/* guest to host: finished passes of a GUEST_LOOP (low 32 bits are atomic) */
+	uint32_t pad;
+	volatile uint64_t progress;	/* guest to host: finished passes */
 	uint64_t result;		/* guest to host */
 	uint64_t result2;
 	uint64_t hsave;			/* host to guest: page for VM_HSAVE_PA */
 };
+#endif /* !__ASSEMBLER__ */
 
 /* Ports: the guest reports with a one-byte OUT. */
-#define GUEST_PORT_DONE		0xe0	/* command finished, block->result is valid */
-#define GUEST_PORT_EXCEPTION	0xe1	/* exception: its vector, error code and frame are on the stack */
+#define GUEST_PORT_DONE		0xe0	/* command finished, results are valid */
+#define GUEST_PORT_EXCEPTION	0xe1	/* exception: it is described on the stack */
 
-/* Memory map of the low slot; everything at or above GUEST_LOW_SIZE belongs to the user of the library. */
+/* Memory map of the low slot; what is at or above GUEST_LOW_SIZE is the library's user's. */
 #define GUEST_LOW_SIZE		0x100000u
 #define GUEST_MAX_VCPUS		16u
-#define GUEST_BLOCKS		0x1000u		/* GUEST_MAX_VCPUS blocks, GUEST_BLOCK_SIZE apart */
+#define GUEST_BLOCKS		0x1000u	/* a struct guest_block for each vCPU */
 #define GUEST_BLOCK_SIZE	0x100u
 #define GUEST_GDT		0x2000u
 #define GUEST_IDT32		0x2400u
 #define GUEST_IDT64		0x2800u
-#define GUEST_TEXT16		0x4000u		/* the guest program built for each mode */
-#define GUEST_TEXT32		0x8000u
-#define GUEST_TEXT64		0xc000u
-#define GUEST_TEXT_SIZE		0x4000u
-#define GUEST_STACKS		0x10000u	/* one page per vCPU */
-#define GUEST_HSAVE		0x20000u	/* one page per vCPU */
-#define GUEST_TABLES		0x30000u	/* page tables, to the end of the slot */
+#define GUEST_TEXT16		0x3000u	/* the guest program, built for each mode */
+#define GUEST_TEXT32		0x4000u
+#define GUEST_TEXT64		0x5000u
+#define GUEST_TEXT_SIZE		0x1000u
+#define GUEST_STACKS		0x6000u	/* below 64 KiB, because real mode pushes through SP */
+#define GUEST_STACK_SIZE	0x800u
+#define GUEST_HSAVE		0x10000u	/* a page for each vCPU */
+#define GUEST_TABLES		0x20000u	/* page tables, to the end of the slot */
 
+/*
+ * The guest program starts with its exception stubs, one for each vector; the entry point
+ * follows.
+ */
+#define GUEST_VECTORS		32u
+#define GUEST_STUB_SIZE		16u
+#define GUEST_ENTRY		(GUEST_VECTORS * GUEST_STUB_SIZE)
+
+/* Selectors in the GDT. */
+#define GUEST_CS32		0x08u
+#define GUEST_DS		0x10u
+#define GUEST_CS64		0x18u
+
+#ifndef __ASSEMBLER__
 /* The word that GUEST_PATTERN stores at `offset` bytes from the start of its range. */
 static inline uint64_t guest_pattern(uint64_t value, uint64_t offset)
 {
@@ -90,5 +109,6 @@ static inline uint64_t guest_sum_step(uint64_t sum, uint64_t word)
 {
 	return (sum << 7 | sum >> 57) ^ word;
 }
+#endif /* !__ASSEMBLER__ */
 
 #endif

@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * vmm.h - libvmm, a small library on the raw KVM ioctls: VMs, vCPUs, memslots, and calls into a bare-metal guest.
+ * vmm.h - libvmm, a small library on the raw KVM ioctls: VMs, vCPUs, memslots, and calls into a
+ * bare-metal guest.
  *
- * Errors.  Functions that return int or int64_t give 0 (or the value asked for) or -errno, and leave a line for
- * vmm_error() that names the ioctl and the error.  Functions that are said to die are for set-up that a program cannot
- * do without: they print such a line on standard error and exit with status 2.  VMM_MUST() makes the first kind die as
- * well.
+ * Errors. Functions that return int or int64_t give 0 (or the value asked for) or -errno, and
+ * leave a line for vmm_error() that names the ioctl and the error. Functions that are said to
+ * die are for set-up that a program cannot do without: they print such a line on standard error
+ * and exit with status 2. VMM_MUST() makes the first kind die as well.
  *
- * Threads.  A VM may be used by several threads at once, but calls that change its memslots or its page tables are for
- * one thread at a time.  A vCPU belongs to one thread at a time: between vcpu_start() or guest_start() and vcpu_join()
- * or guest_join() that is the vCPU's own thread, and other threads may only call vcpu_kick(), guest_progress() and
- * guest_stop().  vmm_error() is per thread.
+ * Threads. A VM may be used by several threads at once, but calls that change its memslots or
+ * its page tables are for one thread at a time. A vCPU belongs to one thread at a time: between
+ * vcpu_start() or guest_start() and vcpu_join() or guest_join() that is the vCPU's own thread,
+ * and other threads may only call vcpu_kick(), guest_progress() and guest_stop(). vmm_error()
+ * is per thread.
  *
- * Units.  Addresses, lengths and offsets are in bytes unless a name or a comment says pages (4096 bytes).
+ * Units. Addresses, lengths and offsets are in bytes unless a name or a comment says pages
+ * (4096 bytes).
  */
 #ifndef VMM_H
 #define VMM_H
@@ -36,8 +39,10 @@ struct vm_slot {
 
 /* Fields are for reading. */
 struct vm {
-	int fd;				/* the KVM VM */
-	void *low;			/* slot 0: GUEST_LOW_SIZE bytes of anonymous memory at guest address 0 */
+	int kvm;			/* /dev/kvm */
+	int fd;				/* the VM */
+	int stats_fd;			/* -1: not opened yet; in struct vcpu likewise */
+	void *low;			/* memory of slot 0, GUEST_LOW_SIZE bytes */
 	uint64_t next_table;		/* next free page-table page in it */
 	uint64_t root_pae, root_long;	/* 0: not built yet */
 	unsigned int nr_vcpus;
@@ -46,7 +51,7 @@ struct vm {
 
 enum vcpu_mode {
 	VCPU_REAL,	/* 16 bit, segments with base 0 and limit 4 GiB: reaches the first 4 GiB */
-	VCPU_PAE,	/* 32 bit protected mode with PAE paging: reaches 4 GiB of virtual addresses */
+	VCPU_PAE,	/* 32 bit protected mode with PAE paging: reaches 4 GiB */
 	VCPU_LONG,	/* 64 bit */
 };
 
@@ -55,13 +60,12 @@ struct vcpu;
 enum guest_end {
 	GUEST_DONE,		/* the guest finished: result and result2 are valid */
 	GUEST_RUN_FAILED,	/* KVM_RUN failed: err */
-	GUEST_EXCEPTION,	/* the guest took an exception: vector, error_code, guest_rip, fault_addr */
-	GUEST_EXIT,		/* KVM_RUN returned for another reason: exit_reason and what belongs to it */
+	GUEST_EXCEPTION,	/* the guest took one: vector, error_code, guest_rip, fault_addr */
+	GUEST_EXIT,		/* KVM_RUN returned otherwise: exit_reason and what belongs to it */
 };
 
 struct guest_outcome {
 	enum guest_end end;
-	uint64_t exits;		/* returns from KVM_RUN since the call or the last resume began */
 	uint64_t result;	/* see enum guest_op */
 	uint64_t result2;
 	int err;		/* GUEST_RUN_FAILED: positive errno; EINTR after vcpu_kick() */
@@ -81,6 +85,7 @@ struct vcpu {
 	struct vm *vm;
 	unsigned int id;
 	int fd;
+	int stats_fd;
 	struct kvm_run *run;
 	size_t run_size;
 	enum vcpu_mode mode;
@@ -91,8 +96,8 @@ struct vcpu {
 	int (*fn)(struct vcpu *v, void *arg);
 	void *arg;
 	int ret;
-	struct guest_cmd cmd;		/* of guest_start() */
-	struct guest_outcome outcome;
+	struct guest_outcome outcome;	/* of guest_start() */
+	struct kvm_sregs sregs;		/* as KVM created it */
 };
 
 /* ---- errors ---- */
@@ -113,8 +118,8 @@ void vmm_die(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn
 	})
 
 /*
- * Any other ioctl, with its name in the error: vmm_ioctl(v->fd, KVM_GET_XSAVE, &xsave).
- * Returns what the ioctl returns (>= 0) or -errno.
+ * Any other ioctl, with its name in the error: vmm_ioctl(v->fd, KVM_GET_XSAVE, &xsave). Returns
+ * what the ioctl returns (>= 0) or -errno.
  */
 #define vmm_ioctl(fd, request, arg) vmm_ioctl_named(fd, request, #request, (void *)(uintptr_t)(arg))
 int vmm_ioctl_named(int fd, unsigned long request, const char *name, void *arg);
@@ -122,45 +127,55 @@ int vmm_ioctl_named(int fd, unsigned long request, const char *name, void *arg);
 /* ---- VMs ---- */
 
 /* vm_create() flags */
-#define VM_IRQCHIP	1u	/* interrupt controllers in the kernel (KVM_CREATE_IRQCHIP), as async page faults need */
+#define VM_IRQCHIP	1u	/* KVM_CREATE_IRQCHIP; async page faults need it */
 
 /*
- * Open /dev/kvm, create a VM, give it slot 0 with the guest program, descriptor tables and stacks.  Dies.
+ * Open /dev/kvm, create a VM, give it slot 0 with the guest program, descriptor tables and
+ * stacks. Dies.
  */
 struct vm *vm_create(unsigned int flags);
 
-/* Free everything; its vCPUs must be destroyed before.  Memory behind slots other than 0 stays the caller's. */
+/*
+ * Free everything; its vCPUs must be destroyed before. Memory behind slots other than 0 stays
+ * the caller's.
+ */
 void vm_destroy(struct vm *vm);
 
-/* KVM_CHECK_EXTENSION: 0 means not there, more means there, negative is -errno.  vm may be NULL: asks /dev/kvm. */
+/*
+ * KVM_CHECK_EXTENSION: 0 means not there, more means there, negative is -errno. vm may be NULL:
+ * asks /dev/kvm.
+ */
 int vm_cap(struct vm *vm, unsigned int cap);
 
 /* KVM_ENABLE_CAP on the VM with one argument. */
 int vm_enable_cap(struct vm *vm, unsigned int cap, uint64_t arg);
 
 /*
- * One number from KVM's binary statistics (KVM_GET_STATS_FD, Linux 5.14) by its name: of the VM, say "pages_2m", or
- * of one vCPU, say "pf_fixed".  -ENOENT: no such name.  -EINVAL or -ENOTTY: the kernel has no such interface.
+ * One number from KVM's binary statistics (KVM_GET_STATS_FD, Linux 5.14) by its name: of the
+ * VM, say "pages_2m", or of one vCPU, say "pf_fixed". -ENOENT: no such name. -EINVAL or
+ * -ENOTTY: the kernel has no such interface.
  */
 int64_t vm_stat(struct vm *vm, const char *name);
 int64_t vcpu_stat(struct vcpu *v, const char *name);
 
 /*
- * Anonymous private memory, zeroed on touch.  size: bytes, a multiple of 4096; align: a power of two, at least 4096
- * (2 MiB makes transparent huge pages possible).  Dies.  Give it back with munmap(p, size).
+ * Anonymous private memory, zeroed on touch. size: bytes, a multiple of 4096; align: a power of
+ * two, at least 4096 (2 MiB makes transparent huge pages possible). Dies. Give it back with
+ * munmap(p, size).
  */
 void *vm_anon(size_t size, size_t align);
 
 /* ---- memslots ---- */
 
 /*
- * Create, move, change the flags of, or (size 0) delete slot `slot`: KVM_SET_USER_MEMORY_REGION as it is.
- * gpa, size, hva: multiples of 4096.  flags: KVM_MEM_READONLY, KVM_MEM_LOG_DIRTY_PAGES.
- * Every error of the ioctl, and -EINVAL for slot >= VM_MAX_SLOTS.
+ * Create, move, change the flags of, or (size 0) delete slot `slot`: KVM_SET_USER_MEMORY_REGION
+ * as it is. gpa, size, hva: multiples of 4096. flags: KVM_MEM_READONLY,
+ * KVM_MEM_LOG_DIRTY_PAGES. Every error of the ioctl, and -EINVAL for slot >= VM_MAX_SLOTS.
  */
-int vm_slot_set(struct vm *vm, unsigned int slot, uint64_t gpa, uint64_t size, void *hva, uint32_t flags);
+int vm_slot_set(struct vm *vm, unsigned int slot, uint64_t gpa, uint64_t size, void *hva,
+		uint32_t flags);
 
-/* The same for an existing slot, changing one thing.  -ENOENT: there is no such slot. */
+/* The same for an existing slot, changing one thing. -ENOENT: there is no such slot. */
 int vm_slot_delete(struct vm *vm, unsigned int slot);
 int vm_slot_move(struct vm *vm, unsigned int slot, uint64_t gpa);
 int vm_slot_flags(struct vm *vm, unsigned int slot, uint32_t flags);
@@ -169,17 +184,19 @@ int vm_slot_flags(struct vm *vm, unsigned int slot, uint32_t flags);
 void *vm_hva(struct vm *vm, uint64_t gpa);
 
 /*
- * KVM_GET_DIRTY_LOG: one bit per page of the slot, lowest address in bit 0 of bitmap[0]; the bitmap has
- * (pages + 63) / 64 elements.  Also clears the log, unless KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is enabled.
+ * KVM_GET_DIRTY_LOG: one bit per page of the slot, lowest address in bit 0 of bitmap[0]; the
+ * bitmap has (pages + 63) / 64 elements. Also clears the log, unless
+ * KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2 is enabled.
  */
 int vm_dirty_get(struct vm *vm, unsigned int slot, uint64_t *bitmap);
 
 /*
- * KVM_CLEAR_DIRTY_LOG for pages [first, first + pages) of the slot where the bitmap (bit 0 is page `first`) has a
- * 1.  first: a multiple of 64; pages: likewise, or up to the end of the slot.  Needs
- * vm_enable_cap(vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 1).
+ * KVM_CLEAR_DIRTY_LOG for pages [first, first + pages) of the slot where the bitmap (bit 0 is
+ * page `first`) has a 1. first: a multiple of 64; pages: likewise, or up to the end of the
+ * slot. Needs vm_enable_cap(vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 1).
  */
-int vm_dirty_clear(struct vm *vm, unsigned int slot, uint64_t first, uint32_t pages, uint64_t *bitmap);
+int vm_dirty_clear(struct vm *vm, unsigned int slot, uint64_t first, uint32_t pages,
+		   uint64_t *bitmap);
 
 /* ---- the guest's page tables ---- */
 
@@ -187,30 +204,32 @@ int vm_dirty_clear(struct vm *vm, unsigned int slot, uint64_t first, uint32_t pa
 #define VM_MAP_NX	2u	/* not executable */
 
 /*
- * Map guest-virtual [gva, gva + len) to gpa in the tables of `mode` (VCPU_PAE or VCPU_LONG), with pages of `page`
- * bytes: 4096, 2 MiB or, in long mode, 1 GiB; gva, gpa and len are multiples of it.  Replaces what was there; a large
- * page in the way is split.  Both kinds of tables start with the first 4 GiB mapped to themselves, writable and
- * executable, with 2 MiB pages, which is all that PAE can have.  Running vCPUs do not flush their TLBs for it: change
- * mappings before they are used, or vcpu_reset() after.
- * -ENOSPC: no room for another table (one per 2 MiB of 4 KiB pages, about 190 in all).  -EINVAL: bad arguments.
+ * Map guest-virtual [gva, gva + len) to gpa in the tables of `mode` (VCPU_PAE or VCPU_LONG),
+ * with pages of `page` bytes: 4096, 2 MiB or, in long mode, 1 GiB; gva, gpa and len are
+ * multiples of it. Replaces what was there; a large page in the way is split. Both kinds of
+ * tables start with the first 4 GiB mapped to themselves, writable and executable, with 2 MiB
+ * pages, which is all that PAE can have. A vCPU takes notice with its next command. -ENOSPC: no
+ * room for another table (one per 2 MiB of 4 KiB pages, about 200 in all). -EINVAL: bad
+ * arguments.
  */
-int vm_map(struct vm *vm, enum vcpu_mode mode, uint64_t gva, uint64_t gpa, uint64_t len, uint64_t page, uint32_t flags);
+int vm_map(struct vm *vm, enum vcpu_mode mode, uint64_t gva, uint64_t gpa, uint64_t len,
+	   uint64_t page, uint32_t flags);
 
 /* ---- vCPUs ---- */
 
 /*
- * Create a vCPU with all the CPUID bits KVM supports and put it into `mode`, at the start of the guest program.  Up
- * to GUEST_MAX_VCPUS in a VM, in any mix of modes.  Dies.
+ * Create a vCPU with all the CPUID bits KVM supports and put it into `mode`, at the start of
+ * the guest program. Up to GUEST_MAX_VCPUS in a VM, in any mix of modes. Dies.
  */
 struct vcpu *vcpu_create(struct vm *vm, enum vcpu_mode mode);
 
-/* Free it; its thread must be joined.  The kernel keeps the vCPU until the VM goes. */
+/* Free it; its thread must be joined. The kernel keeps the vCPU until the VM goes. */
 void vcpu_destroy(struct vcpu *v);
 
 /*
- * Put the vCPU back at the start of the guest program in its mode, whatever happened to it (a failed KVM_RUN,
- * an exception, SHUTDOWN, an unfinished MMIO, a nested guest).  guest_call() and guest_start() do it by themselves when the last
- * call did not end with GUEST_DONE.
+ * Put the vCPU back at the start of the guest program in its mode, whatever happened to it (a
+ * failed KVM_RUN, an exception, SHUTDOWN, an unfinished MMIO, a nested guest). guest_call() and
+ * guest_start() do it by themselves when the last call did not end with GUEST_DONE.
  */
 int vcpu_reset(struct vcpu *v);
 
@@ -221,41 +240,44 @@ int vcpu_get_sregs(struct vcpu *v, struct kvm_sregs *sregs);
 int vcpu_set_sregs(struct vcpu *v, const struct kvm_sregs *sregs);
 
 /*
- * KVM_RUN once.  0: see v->run->exit_reason.  -EINTR: kicked (the request is used up) or another signal.  -EFAULT and
- * others: the guest's instruction pointer stands where it was, a further vcpu_run() tries again.
+ * KVM_RUN once. 0: see v->run->exit_reason. -EINTR: kicked (the request is used up) or another
+ * signal. -EFAULT and others: the guest's instruction pointer stands where it was, a further
+ * vcpu_run() tries again.
  */
 int vcpu_run(struct vcpu *v);
 
-/* Run fn(v, arg) in a thread of its own, which owns the vCPU until vcpu_join().  Dies. */
+/* Run fn(v, arg) in a thread of its own, which owns the vCPU until vcpu_join(). Dies. */
 void vcpu_start(struct vcpu *v, int (*fn)(struct vcpu *v, void *arg), void *arg);
 
 /* Wait for that thread; returns what fn returned. */
 int vcpu_join(struct vcpu *v);
 
 /*
- * Make the vCPU's running or next vcpu_run() return -EINTR (immediate_exit and SIGUSR1, for which libvmm has an empty
- * handler).  To be called between vcpu_start() and vcpu_join().
+ * Make the vCPU's running or next vcpu_run() return -EINTR (immediate_exit and SIGUSR1, for
+ * which libvmm has an empty handler). To be called between vcpu_start() and vcpu_join().
  */
 void vcpu_kick(struct vcpu *v);
 
 /* ---- calls into the guest ---- */
 
 /*
- * Let the guest carry out *cmd and wait for the end.  0: GUEST_DONE.  -errno of KVM_RUN: GUEST_RUN_FAILED.  -EIO:
- * GUEST_EXCEPTION or GUEST_EXIT.  *out (may be NULL) is filled in every case but -EINVAL, a command that this vCPU's
- * mode cannot reach.
+ * Let the guest carry out *cmd and wait for the end. 0: GUEST_DONE. -errno of KVM_RUN:
+ * GUEST_RUN_FAILED. -EIO: GUEST_EXCEPTION or GUEST_EXIT. *out (may be NULL) is always filled
+ * in. A command that the vCPU's mode cannot reach ends with GUEST_RUN_FAILED, EINVAL, unrun.
  *
- *	guest_call(v, &(struct guest_cmd){ .op = GUEST_FILL, .gpa = gpa, .len = len, .value = 7 }, &out);
+ *	guest_call(v, &(struct guest_cmd){ .op = GUEST_FILL, .gpa = gpa, .len = len, .value = 7 },
+ *		   &out);
  */
 int guest_call(struct vcpu *v, const struct guest_cmd *cmd, struct guest_outcome *out);
 
 /*
- * Go on with a call that ended with GUEST_RUN_FAILED (same instruction again) or GUEST_EXIT (for KVM_EXIT_MMIO the
- * access is done: a store is gone, a load gets v->run->mmio.data).  Returns as guest_call().
+ * Go on with a call that ended with GUEST_RUN_FAILED (same instruction again) or GUEST_EXIT
+ * (for KVM_EXIT_MMIO the access is done: a store is gone, a load gets v->run->mmio.data).
+ * Returns as guest_call().
  */
 int guest_resume(struct vcpu *v, struct guest_outcome *out);
 
-/* guest_call() in the vCPU's own thread.  Dies of a command that the mode cannot reach. */
+/* guest_call() in the vCPU's own thread. Dies of a command that the mode cannot reach. */
 void guest_start(struct vcpu *v, const struct guest_cmd *cmd);
 
 /* Finished passes of a GUEST_LOOP so far, modulo 2^32. */
@@ -270,14 +292,18 @@ void guest_stop(struct vcpu *v);
 /* Wait for the end of guest_start(); returns as guest_call(). */
 int guest_join(struct vcpu *v, struct guest_outcome *out);
 
-/* Say an outcome in words, in a buffer of the calling thread: "KVM_RUN: Bad address", "KVM_EXIT_MMIO write of 8 at 0x...". */
+/*
+ * Say an outcome in words, in a buffer of the calling thread: "KVM_RUN: Bad address",
+ * "KVM_EXIT_MMIO write of 8 at 0x...".
+ */
 const char *guest_describe(const struct guest_outcome *out);
 
 /* The checksum that GUEST_READ computes, of host memory. */
 uint64_t guest_sum(const void *mem, uint64_t len, uint64_t stride);
 
 /*
- * Machine code for GUEST_EXEC in the vCPU's mode: return imm in eax.  Writes it to code (VCPU_CODE_SIZE bytes).
+ * Machine code for GUEST_EXEC in the vCPU's mode: return imm in eax. Writes it to code
+ * (VCPU_CODE_SIZE bytes).
  */
 #define VCPU_CODE_SIZE 8u
 void vcpu_code(const struct vcpu *v, void *code, uint32_t imm);

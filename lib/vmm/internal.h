@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * internal.h - what the files of libvmm share and its users do not see.
+ */
+#ifndef VMM_INTERNAL_H
+#define VMM_INTERNAL_H
+
+#include "lib/vmm/vmm.h"
+
+/* Leave a printf-style line for vmm_error(), return -err. */
+int vmm_fail(int err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* The guest program for each mode, GUEST_TEXT_SIZE bytes or less (blob.S). */
+extern const char vmm_guest16[], vmm_guest16_end[];
+extern const char vmm_guest32[], vmm_guest32_end[];
+extern const char vmm_guest64[], vmm_guest64_end[];
+
+/*
+ * Root of the page tables of VCPU_PAE or VCPU_LONG, which are built when there are none yet.
+ * Dies.
+ */
+uint64_t vm_page_root(struct vm *vm, enum vcpu_mode mode);
+
+#endif
