@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -523,8 +524,8 @@ static const char *race(struct buffer *b)
 	MUST(race.p != MAP_FAILED);
 	MUST(!pthread_create(&t[0], NULL, race_write, &race));
 	MUST(!pthread_create(&t[1], NULL, race_map, &race));
-	if (moves > 50)
-		moves = 50;
+	if (moves > 15)
+		moves = 15;
 	for (unsigned int i = 0; i < moves; i++) {
 		usleep(500);
 		if (ioctl(b->fd, PFNMAP_MOVE, PFNMAP_KEEP_OLD))
@@ -791,6 +792,71 @@ static void foreign_reference(void)
 	close(b.fd);
 }
 
+struct eager_race {
+	struct buffer b;
+	atomic_bool stop;
+	atomic_uint mapped, refused;
+};
+
+static void *eager_map(void *arg)
+{
+	struct eager_race *race = arg;
+
+	while (!race->stop) {
+		uint8_t *p = map(&race->b);
+
+		if (p == MAP_FAILED) {
+			race->refused++;
+			continue;
+		}
+		race->mapped++;
+		touch(p, 1);
+		munmap(p, size_of(&race->b));
+	}
+	return NULL;
+}
+
+/*
+ * mmap() that inserts everything, while the pages are freed: at that time the new mapping is not yet
+ * where revocation looks for mappings, and still none keeps an old page.
+ */
+static void eager_race(void)
+{
+	struct eager_race race = {
+		.b = {
+			.spec = { .insert = PFNMAP_INSERT_ALL, .order = 3, .pages = 64 },
+			.fd = open(PFNMAP_EXPORTER_PATH, O_RDWR),
+		},
+	};
+	uint64_t changed = 0, bad = 0;
+	unsigned int rounds = 0;
+	pthread_t t;
+
+	if (ioctl(race.b.fd, PFNMAP_CREATE, &race.b.spec) ||
+	    pthread_create(&t, NULL, eager_map, &race))
+		tap_bail("no buffer or no thread: %s", strerror(errno));
+
+	for (unsigned int i = 0; i < 20000 && rounds < 200; i++) {
+		if (ioctl(race.b.fd, PFNMAP_FREE, PFNMAP_KEEP_OLD) && errno != ENXIO)
+			break;
+		/* EBUSY until the thread has unmapped, so what it wrote is there to be seen. */
+		while (stats(race.b.fd).mappings)
+			sched_yield();
+		changed += check_old(race.b.fd).changed;
+		bad += check_old(race.b.fd).bad_counts;
+		if (!ioctl(race.b.fd, PFNMAP_CREATE, &race.b.spec))
+			rounds++;
+		usleep(i % 50);
+	}
+	race.stop = true;
+	pthread_join(t, NULL);
+	tap_is(rounds, 200, "the pages were freed often, with %u mappings and %u refused",
+	       race.mapped, race.refused);
+	tap_ok(race.mapped && race.refused, "before and after mmap()");
+	tap_is(changed + bad, 0, "no freed page was written");
+	close(race.b.fd);
+}
+
 int main(void)
 {
 	struct sigaction sa = { .sa_handler = on_fault };
@@ -812,6 +878,7 @@ int main(void)
 	every_order();
 	shared_buffer();
 	foreign_reference();
+	eager_race();
 
 	tap_is(stats(fd).leaked, before.leaked, "nothing has leaked");
 	return tap_done();
