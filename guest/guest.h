@@ -30,7 +30,7 @@ enum guest_op {
 };
 
 /* struct guest_cmd.flags */
-#define GUEST_LOOP	1u	/* repeat until guest_stop() or a wrong word; stores: value + pass */
+#define GUEST_LOOP	1u	/* until guest_stop() or a wrong word; stores: value + pass */
 #define GUEST_NPT	2u	/* GUEST_VMRUN with nested paging, through the guest's own tables */
 
 /*

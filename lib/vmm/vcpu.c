@@ -162,8 +162,8 @@ int vcpu_reset(struct vcpu *v)
 
 	v->idle = false;
 	/*
-	 * On AMD, KVM clears the VMCB at a SHUTDOWN, and with it the root of the nested page tables,
-	 * which it puts back only when CR0 changes.
+	 * On AMD, KVM clears the VMCB at a SHUTDOWN, and with it the root of the nested page
+	 * tables, which in real mode only a change of CR0 brings back.
 	 */
 	if (shutdown) {
 		sregs.cr0 ^= CR0_NE;

@@ -42,8 +42,7 @@ void *vm_anon(size_t size, size_t align)
 	head = -(uintptr_t)p & (align - 1);
 	if (head)
 		munmap(p, head);
-	if (align - head)
-		munmap(p + head + size, align - head);
+	munmap(p + head + size, align - head);
 	return p + head;
 }
 

@@ -152,8 +152,8 @@ int vm_enable_cap(struct vm *vm, unsigned int cap, uint64_t arg);
 
 /*
  * One number from KVM's binary statistics (KVM_GET_STATS_FD, Linux 5.14) by its name: of the
- * VM, say "pages_2m", or of one vCPU, say "pf_fixed". -ENOENT: no such name. -EINVAL or
- * -ENOTTY: the kernel has no such interface.
+ * VM, say "pages_2m", or of one vCPU, say "pf_fixed" or "exits". -ENOENT: no such name. -EINVAL
+ * or -ENOTTY: the kernel has no such interface.
  */
 int64_t vm_stat(struct vm *vm, const char *name);
 int64_t vcpu_stat(struct vcpu *v, const char *name);
