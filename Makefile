@@ -71,8 +71,7 @@ $(error stopped)
 endif
 
 R := $(B)/$(REL)
-# Two calls of make at once take turns with what is not safe to do twice.
-LOCK := flock $(B)/lock
+LOCK := scripts/locked.sh $(B)/lock
 KDIR := /usr/src/linux-headers-$(REL)
 SERIES_DIR ?= kvm/series/$(SERIES)
 NEW_DIR ?= kvm/new
@@ -127,7 +126,7 @@ $(MODULES) &: $(PREPARED) scripts/modules.sh
 	@printf '  %-8s %s\n' KVM "$(R)/modules (about a minute)"
 	$(Q)$(LOCK) scripts/modules.sh $(R)/kvm $(KDIR) $(R)/modules
 
-include $(wildcard $(addsuffix /rules.mk,lib/vmm guest exporter rig tests demo))
+include $(wildcard $(addsuffix /rules.mk,guest lib/vmm exporter rig tests demo))
 
 programs: $(HOST_PROGS) $(TOOLS)
 
@@ -148,7 +147,7 @@ series:
 	$(Q)$(LOCK) scripts/tree.sh save $(R)/tree $(SERIES_DIR) $(NEW_DIR)
 
 check-series: $(STOCK)
-	$(Q)$(LOCK) scripts/bisect.sh $(R)/stock $(SERIES_DIR) $(NEW_DIR) $(KDIR) $(R)/bisect
+	$(Q)scripts/locked.sh $(R)/bisect.lock scripts/bisect.sh $(R)/stock $(SERIES_DIR) $(NEW_DIR) $(KDIR) $(R)/bisect
 
 endif
 

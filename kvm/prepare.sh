@@ -20,7 +20,6 @@ series=${3:-}
 new=${4:-}
 
 tmp=$out.tmp
-log=$out.log
 
 # What is taken from the tarball; patches can change these files and no others.
 wanted='*/arch/x86/kvm */virt/kvm */include/trace/events/kvm.h
@@ -34,58 +33,63 @@ die() {
 	exit 1
 }
 
-# The line of the log that says why a command failed.
+# try CMD...: run a command and keep in $said what it says; the disk may be too
+# full for a log file.
+try() {
+	said=$("$@" 2>&1)
+}
+
+# The line that says why a command failed.
 reason() {
-	grep -m1 -i 'no space left' "$log" || head -n 1 "$log"
+	echo "$said" | grep -m1 -i 'no space left' || echo "$said" | head -n 1
 }
 
 extract() {
 	set -f
 	# shellcheck disable=SC2086 # patterns, for tar to expand
-	tar -C "$tmp" --strip-components=1 --wildcards --no-wildcards-match-slash \
-	    -xf "$source" $wanted >"$log" 2>&1 ||
-		die "cannot extract KVM from $source: $(reason)"
+	try tar -C "$tmp" --strip-components=1 --wildcards --no-wildcards-match-slash \
+	    -xf "$source" $wanted || die "cannot extract KVM from $source: $(reason)"
 	set +f
 }
 
-# apply PATCH: to the scratch copy; what patch says about it goes to the log.
+# Apply a patch to the scratch copy.
 apply() {
-	patch -d "$tmp" -p1 --force --no-backup-if-mismatch --reject-file=- \
-	      <"$1" >"$log" 2>&1 && return
-	file=$(awk '/^(checking|patching) file / { file = $3 }
-		    /^\|\+\+\+ / { file = substr($2, 3) }
-		    /FAILED|can.t find file/ { print file; exit }' "$log")
+	try patch -d "$tmp" -p1 --force --no-backup-if-mismatch --reject-file=- \
+	    --input="$(realpath "$1")" && return
+	file=$(echo "$said" | awk '
+		/^patching file / { file = $3 }
+		/FAILED/ { print file; exit }
+		/^can.t find file/ { lost = 1 }
+		/^\|\+\+\+ / && lost { print substr($2, index($2, "/") + 1); exit }')
 	if [ -n "$file" ] && ! [ -e "$tmp/$file" ]; then
 		die "$1: changes $file, which is not among the files KVM is built from"
 	elif [ -n "$file" ]; then
-		die "$1: does not apply to $file:" \
-		    "$(grep -m1 FAILED "$log" || reason)"
+		die "$1: does not apply to $file: $(echo "$said" | grep -m1 FAILED)"
 	fi
 	die "$1: cannot be applied: $(reason)"
 }
 
 # Tell what did not fit exactly, one line a hunk.
 inexact() {
-	awk -v patch="${1##*/}" '
+	echo "$said" | awk -v patch="${1##*/}" '
 		/^patching file / { file = $3 }
-		/^Hunk .*(fuzz|offset)/ { print patch ": " file ": " $0 }' "$log"
+		/^Hunk .*(fuzz|offset)/ { print patch ": " file ": " $0 }'
 }
 
 [ -e "$source" ] || die "$source: no such tarball or directory"
 [ -z "$series" ] || [ -d "$series" ] || die "$series: no such directory of patches"
-trap 'rm -rf "$tmp" "$log"' EXIT
+trap 'rm -rf "$tmp"' EXIT
 trap 'exit 130' INT TERM HUP
 rm -rf "$tmp"
-mkdir -p "$tmp" || die "cannot create $tmp"
-: >"$log" || die "cannot write $log"
+try mkdir -p "$tmp" || die "cannot create $tmp: $(reason)"
 
 if [ -d "$source" ]; then
-	cp -Rp "$source/." "$tmp" >"$log" 2>&1 || die "cannot copy $source: $(reason)"
+	try cp -Rp "$source/." "$tmp" || die "cannot copy $source: $(reason)"
 else
 	extract
 fi
 if [ -n "$new" ] && [ -d "$new" ]; then
-	cp -Rp "$new/." "$tmp" >"$log" 2>&1 || die "cannot copy $new: $(reason)"
+	try cp -Rp "$new/." "$tmp" || die "cannot copy $new: $(reason)"
 fi
 if [ -n "$series" ]; then
 	for p in "$series"/*.patch; do
@@ -94,7 +98,7 @@ if [ -n "$series" ]; then
 		inexact "$p"
 	done
 fi
-cp "$kbuild" "$tmp/arch/x86/kvm/Kbuild" 2>"$log" || die "cannot copy $kbuild: $(reason)"
+try cp "$kbuild" "$tmp/arch/x86/kvm/Kbuild" || die "cannot copy $kbuild: $(reason)"
 
 rm -rf "$out"
 mv "$tmp" "$out"

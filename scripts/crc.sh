@@ -14,6 +14,7 @@ modprobe --dump-modversions "$1" | awk -v stock="$2" -v built="$3" '
 		while ((getline <stock) > 0)
 			if ($3 == "arch/x86/kvm/kvm")
 				kvm[$2] = 1
+		close(stock)
 		while ((getline <built) > 0)
 			crc[$2] = $1
 	}

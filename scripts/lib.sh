@@ -22,24 +22,15 @@ as_root() {
 	fi
 }
 
-# logged LOG CMD...: run a command with its output appended to LOG, or shown
-# when V is set; return its status.
-logged() {
-	log=$1
-	shift
-	if [ -n "${V:-}" ]; then
-		"$@"
-	else
-		"$@" >>"$log" 2>&1
-	fi
-}
-
-# reason LOG: the line of a log that says best why a command failed.
+# reason LOG: the line of a log that says best why a command failed. A full disk
+# may have kept even that from being written.
 reason() {
-	[ -s "$1" ] || return 0
-	grep -m1 -i 'no space left' "$1" ||
-		grep -m1 -E '(^E:|[Ee]rror|ERROR|fatal|failed)' "$1" ||
-		tail -n 1 "$1"
+	if grep -qis 'no space left' "$1" ||
+	   [ "$(df -Pk "$(dirname "$1")" | awk 'END { print $4 }')" -lt 16 ]; then
+		echo "no space left on the disk of $(dirname "$1")"
+	else
+		grep -m1 -E '(^E:|[Ee]rror:|ERROR|fatal|[Ff]ailed)' "$1" || tail -n 1 "$1"
+	fi
 }
 
 # apt_update: refresh the package lists, once a run.

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # Build KVM's modules from a prepared tree: modules.sh TREE KDIR OUT leaves the
-# modules, without debug information, and their Module.symvers in OUT, and the log of the build in TREE.log.
+# modules, without debug information, and their Module.symvers in OUT, and the
+# log of the build in TREE.log.
 set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -43,5 +44,5 @@ trap 'exit 130' INT TERM HUP
 cp "$kvm/kvm.ko" "$kvm/kvm-amd.ko" "$kvm/kvm-intel.ko" "$kvm/Module.symvers" \
    "$out.tmp" 2>>"$log" || die "cannot copy the modules: $(reason "$log")"
 strip --strip-debug "$out.tmp"/*.ko 2>>"$log" || die "cannot strip the modules: $(reason "$log")"
-rm -rf "$out"
-mv "$out.tmp" "$out"
+mkdir -p "$out"
+mv -f "$out.tmp"/* "$out"

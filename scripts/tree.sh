@@ -64,6 +64,8 @@ unpack() {
 	{
 		git_tree init -q -b series
 		git_tree config core.looseCompression 1
+		# As in the kernel's own; it decides what hunks are headed with.
+		printf '*.%s diff=cpp\n' c h >"$tree/.git/info/attributes"
 		git_tree add -f . &&
 		commit_as_project "$stock_title" &&
 		git_tree tag stock

@@ -1,0 +1,76 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# Proves that KERNEL resolves to the newest release whose image, headers and
+# source have one version, and that what cannot be resolved is said in one line.
+set -eu
+# shellcheck source=tests/build/tap.sh
+. "$(dirname "$0")/tap.sh"
+plan 9
+
+cat >"$work/kernels.conf" <<'EOF'
+# a comment
+6.1  6[.]1[.]0-[0-9]+-amd64  linux-source-6.1  linux-image-@-unsigned  linux-headers-@
+EOF
+
+# The newest image has no source, the next one no headers of its version.
+fake apt-cache <<'EOF'
+case $1 in
+pkgnames)
+	printf 'linux-image-6.1.0-%s-unsigned\n' 9-amd64 12-amd64 11-amd64 10-amd64 12-rt-amd64 ;;
+madison)
+	shift
+	while read -r name version; do
+		case " $* " in
+		*" $name "*) echo " $name | $version | archive Packages" ;;
+		esac
+	done <<'END'
+linux-image-6.1.0-12-amd64-unsigned 6.1.20-1
+linux-headers-6.1.0-12-amd64 6.1.20-1
+linux-image-6.1.0-11-amd64-unsigned 6.1.15-2
+linux-headers-6.1.0-11-amd64 6.1.15-1
+linux-image-6.1.0-10-amd64-unsigned 6.1.10-1
+linux-headers-6.1.0-10-amd64 6.1.10-1
+linux-image-6.1.0-9-amd64-unsigned 6.1.9-1
+linux-headers-6.1.0-9-amd64 6.1.9-1
+linux-source-6.1 6.1.15-2
+linux-source-6.1 6.1.10-1
+linux-source-6.1 6.1.9-1
+END
+	;;
+esac
+EOF
+fake apt-get <<'EOF'
+echo "$*" >>"$(dirname "$0")/apt-get.log"
+EOF
+
+resolve() {
+	run env PATH="$work/bin:$PATH" KERNELS_CONF="$work/kernels.conf" \
+		"$top/scripts/kernel.sh" "$1" "$work/$1.mk"
+}
+
+says() {
+	grep -qx "$2 := $3" "$work/$1.mk"
+}
+
+resolve 6.1
+ok 'a series is its newest complete release' says 6.1 REL 6.1.0-10-amd64
+ok 'image, headers and source have one version' says 6.1 VERSION 6.1.10-1
+
+resolve 6.1.0-9-amd64
+ok 'a release stands for itself' says 6.1.0-9-amd64 VERSION 6.1.9-1
+
+resolve 5.10
+ok 'an unknown series is one line with the supported ones' \
+	fails_with "unknown kernel '5.10'.* 6\.1"
+resolve 6.1.0-10-rt-amd64
+ok 'a release of another kind is an unknown kernel' fails_with 'unknown kernel'
+
+resolve 6.1.0-11-amd64
+ok 'headers and source of different versions are refused' \
+	test "$status" -ne 0 -a "$(tail -n 1 "$work/out" | grep -c 'of one version')" -eq 1
+ok 'nothing is left of a refusal' absent "$work/6.1.0-11-amd64.mk"
+ok 'the package lists were updated once before' \
+	test "$(cat "$work/bin/apt-get.log")" = '-q update'
+
+resolve 6.1
+ok 'an answer is kept' test "$status" -eq 0 -a ! -s "$work/out"
