@@ -38,6 +38,12 @@
 #define KILL_MS 5000
 #define CHANNEL_WAIT_MS 10000
 
+/* How a command ended: kind and value of its reply. */
+struct outcome {
+	const char *kind;
+	int value;
+};
+
 static int channel = -1;
 static char message[512];
 
@@ -265,6 +271,22 @@ static int do_rmmod(char **words)
 	return 0;
 }
 
+/* How many users a loaded module has, as the value of the reply. */
+static int do_users(char **words, struct outcome *out)
+{
+	char module[64], path[96], count[16];
+
+	module_name(words[0], module, sizeof(module));
+	snprintf(path, sizeof(path), "/sys/module/%s/refcnt", module);
+	if (read_file(path, count, sizeof(count))) {
+		out->kind = RIG_OK;
+		out->value = atoi(count);
+	} else {
+		out->value = fail(errno, words[0]);
+	}
+	return 0;
+}
+
 /* --- the machine's files --- */
 
 static int mount_at(const char *src, const char *dst, const char *type, unsigned long flags,
@@ -302,11 +324,6 @@ static int do_9p(char **words)
 }
 
 /* --- processes --- */
-
-struct outcome {
-	const char *kind;
-	int value;
-};
 
 /* Live user processes but this one. With names, they are appended to the message. */
 static int count_others(bool names)
@@ -430,7 +447,7 @@ static int supervise(pid_t pid, int fd, long long timeout_ms, struct outcome *ou
 {
 	long long deadline = now_ms() + timeout_ms, wait_ms = NEVER;
 	struct pollfd pfd[2] = { { .events = POLLIN }, { .fd = fd, .events = POLLIN } };
-	static struct lines lines;
+	static struct lines lines; /* too large for comfort on a stack */
 	bool timeout = false;
 	int status, left;
 
@@ -703,10 +720,14 @@ static const struct command {
 	int (*simple)(char **words);
 	int (*process)(char **words, struct outcome *out);
 } commands[] = {
-	{ "modprobe", 1, do_modprobe, NULL }, { "insmod", 1, do_insmod, NULL },
-	{ "rmmod", 1, do_rmmod, NULL },	      { "9p", 0, do_9p, NULL },
-	{ "mark", 1, do_mark, NULL },	      { "run", 2, NULL, do_run },
-	{ "shell", 0, NULL, do_shell },
+	{ .name = "modprobe", .min_words = 1, .simple = do_modprobe },
+	{ .name = "insmod", .min_words = 1, .simple = do_insmod },
+	{ .name = "rmmod", .min_words = 1, .simple = do_rmmod },
+	{ .name = "users", .min_words = 1, .process = do_users },
+	{ .name = "9p", .simple = do_9p },
+	{ .name = "mark", .min_words = 1, .simple = do_mark },
+	{ .name = "run", .min_words = 2, .process = do_run },
+	{ .name = "shell", .process = do_shell },
 };
 
 static void obey(char *line)

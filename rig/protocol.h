@@ -9,6 +9,7 @@
  *						have two: stock/kvm-amd and patched/kvm-amd
  *	insmod PATH [param=value ...]
  *	rmmod NAME
+ *	users NAME				the module's reference count as value of the reply
  *	9p					machine's root, read-only, at /machine; again: no-op
  *	run TIMEOUT_S [VAR=value ...] PROGRAM ARGS...
  *						a PROGRAM below /machine/ runs chrooted to /machine
@@ -35,7 +36,7 @@
 #define RIG_REPLY '='
 
 /* Kinds of reply, and what their value is. */
-#define RIG_OK "ok" /* 0 */
+#define RIG_OK "ok" /* 0, or what was asked for */
 #define RIG_ERRNO "errno" /* errno of the command, or of a program that cannot be started */
 #define RIG_EXIT "exit" /* exit status */
 #define RIG_SIGNAL "signal" /* signal number */

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Reads the table of tests; table.h describes the functions. */
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rig/table.h"
+
+#define MAX_WORDS 64
+#define MAX_LINE 2048
+
+void *xrealloc(void *p, unsigned long size)
+{
+	p = realloc(p, size);
+	if (!p) {
+		fprintf(stderr, "rig: out of memory\n");
+		exit(2);
+	}
+	return p;
+}
+
+char *xstrdup(const char *s)
+{
+	return strcpy(xrealloc(NULL, strlen(s) + 1), s);
+}
+
+const char *kvm_name(unsigned int kvm)
+{
+	return kvm == KVM_STOCK ? "stock" : kvm == KVM_PATCHED ? "patched" : "-";
+}
+
+/* A number without anything behind it. */
+static bool number(const char *s, int *value)
+{
+	char *end;
+	long n = strtol(s, &end, 10);
+
+	*value = (int)n;
+	return *s && !*end && n > 0 && n < 1000000;
+}
+
+bool host_word(struct host_conf *conf, const char *word)
+{
+	if (!strncmp(word, "mem=", 4))
+		return number(word + 4, &conf->mem_mb);
+	if (!strncmp(word, "cpus=", 5))
+		return number(word + 5, &conf->cpus);
+	if (!strcmp(word, "icount"))
+		return conf->icount = true;
+	if (!strcmp(word, "thread=multi"))
+		return conf->multi = true;
+	if (strncmp(word, "device=", 7) || conf->n_devices == HOST_EXTRA)
+		return false;
+	conf->devices[conf->n_devices++] = word + 7;
+	return true;
+}
+
+void host_conf_text(const struct host_conf *conf, char *text, int size)
+{
+	int n = 0, i;
+
+	text[0] = '\0';
+	if (conf->mem_mb)
+		n += snprintf(text + n, size - n, "mem=%d ", conf->mem_mb);
+	if (conf->cpus)
+		n += snprintf(text + n, size - n, "cpus=%d ", conf->cpus);
+	n += snprintf(text + n, size - n, "%s%s", conf->icount ? "icount " : "",
+		      conf->multi ? "thread=multi " : "");
+	for (i = 0; i < conf->n_devices && n < size; i++)
+		n += snprintf(text + n, size - n, "device=%s ", conf->devices[i]);
+	if (n && n < size)
+		text[n - 1] = '\0';
+}
+
+/* Split into words at blanks; double quotes keep blanks inside a word and vanish. Returns -1 when unbalanced. */
+static int split(char *line, char **words)
+{
+	char *in = line, *out;
+	bool quoted = false;
+	int n = 0;
+
+	for (;;) {
+		in += strspn(in, " \t\n");
+		if (!*in || *in == '#')
+			return n;
+		if (n == MAX_WORDS)
+			return -1;
+		words[n++] = out = in;
+		for (; *in && (quoted || !isspace((unsigned char)*in)); in++) {
+			if (*in == '"')
+				quoted = !quoted;
+			else
+				*out++ = *in;
+		}
+		if (quoted)
+			return -1;
+		if (*in)
+			in++;
+		*out = '\0';
+	}
+}
+
+static struct test_option *add_option(struct test *t, enum option_kind kind, unsigned int kvm,
+				      const char *value)
+{
+	struct test_option *o;
+
+	t->options = xrealloc(t->options, (t->n_options + 1) * sizeof(*o));
+	o = &t->options[t->n_options++];
+	*o = (struct test_option){ kind, kvm, xstrdup(value), NULL };
+	return o;
+}
+
+/* module.param=value, of one of KVM's modules: they are the ones that are loaded anew. */
+static bool is_param(const char *word)
+{
+	static const char *const modules[] = { "kvm.", "kvm-amd.", "kvm-intel." };
+	size_t i;
+
+	for (i = 0; i < sizeof(modules) / sizeof(modules[0]); i++)
+		if (!strncmp(word, modules[i], strlen(modules[i])))
+			return strchr(word, '=') != NULL;
+	return false;
+}
+
+static bool is_env(const char *word)
+{
+	size_t n = strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789");
+
+	return n && word[n] == '=' && !isdigit((unsigned char)word[0]);
+}
+
+/* One word between the columns and the program. Returns what is wrong with it, or NULL. */
+static const char *parse_option(struct test *t, char *word)
+{
+	struct test_option *last = t->n_options ? &t->options[t->n_options - 1] : NULL;
+	unsigned int kvm = KVM_NONE | KVM_STOCK | KVM_PATCHED;
+	struct host_conf scratch = { 0 };
+	char *item;
+
+	if (!strncmp(word, "stock:", 6))
+		kvm = KVM_STOCK, word += 6;
+	else if (!strncmp(word, "patched:", 8))
+		kvm = KVM_PATCHED, word += 8;
+
+	if (!strncmp(word, "need=", 5)) {
+		for (item = strtok(word + 5, ","); item; item = strtok(NULL, ","))
+			add_option(t, OPT_NEED, kvm, item);
+	} else if (!strncmp(word, "log=", 4)) {
+		add_option(t, OPT_LOG, kvm, word + 4);
+	} else if (!strncmp(word, "why=", 4)) {
+		if (!last || last->kind != OPT_LOG)
+			return "why= must follow log=";
+		last->why = xstrdup(word + 4);
+	} else if (!strncmp(word, "check=", 6)) {
+		add_option(t, OPT_CHECK, kvm, word + 6);
+	} else if (!strcmp(word, "fresh")) {
+		add_option(t, OPT_FRESH, kvm, word);
+	} else if (!strcmp(word, "machine")) {
+		t->machine = true;
+	} else if (host_word(&scratch, word)) {
+		add_option(t, OPT_HOST, kvm, word);
+	} else if (is_env(word)) {
+		add_option(t, OPT_ENV, kvm, word);
+	} else if (is_param(word)) {
+		add_option(t, OPT_PARAM, kvm, word);
+	} else {
+		return "unknown option";
+	}
+	return NULL;
+}
+
+static const char *parse_test(struct test *t, char **words, int n)
+{
+	const char *error;
+	int i, argc = 0;
+
+	if (n < 4)
+		return "want NAME GROUP TIMEOUT KVM";
+	t->name = xstrdup(words[0]);
+	t->group = xstrdup(words[1]);
+	if (!number(words[2], &t->timeout_s))
+		return "the timeout is no number of seconds";
+	t->kvm = !strcmp(words[3], "both")    ? KVM_STOCK | KVM_PATCHED :
+		 !strcmp(words[3], "stock")   ? KVM_STOCK :
+		 !strcmp(words[3], "patched") ? KVM_PATCHED :
+		 !strcmp(words[3], "none")    ? KVM_NONE :
+						0;
+	if (!t->kvm)
+		return "KVM is none of both, stock, patched, none";
+	for (i = 4; i < n && strcmp(words[i], "--"); i++) {
+		error = parse_option(t, words[i]);
+		if (error)
+			return error;
+	}
+	if (i + 1 == n)
+		return "no program behind --";
+	t->argv = xrealloc(NULL, (n - i + 2) * sizeof(*t->argv));
+	if (i == n)
+		t->argv[argc++] = t->name;
+	for (i++; i < n; i++)
+		t->argv[argc++] = xstrdup(words[i]);
+	t->argv[argc] = NULL;
+	for (i = 0; i < t->n_options; i++)
+		if (t->options[i].kind == OPT_LOG && (!t->options[i].why || !*t->options[i].why))
+			return "log= without why=";
+	return NULL;
+}
+
+int table_read(struct table *table, const char *path)
+{
+	char line[MAX_LINE], *words[MAX_WORDS];
+	const char *error = NULL;
+	int n, nr = 0, i;
+	struct test *t;
+	FILE *f;
+
+	f = fopen(path, "re");
+	if (!f) {
+		fprintf(stderr, "rig: %s: %s\n", path, strerror(errno));
+		return -1;
+	}
+	*table = (struct table){ 0 };
+	while (!error && fgets(line, sizeof(line), f)) {
+		nr++;
+		n = split(line, words);
+		if (!n)
+			continue;
+		if (n < 0) {
+			error = "too many words, or a quote is missing";
+			break;
+		}
+		table->tests = xrealloc(table->tests, (table->n + 1) * sizeof(*t));
+		t = &table->tests[table->n++];
+		*t = (struct test){ 0 };
+		error = parse_test(t, words, n);
+		for (i = 0; !error && i < table->n - 1; i++)
+			if (!strcmp(table->tests[i].name, t->name))
+				error = "a test of this name is there already";
+	}
+	fclose(f);
+	if (error)
+		fprintf(stderr, "rig: %s:%d: %s\n", path, nr, error);
+	return error ? -1 : 0;
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The table of tests (tests/table describes its format) and the words that configure a host. */
+#ifndef RIG_TABLE_H
+#define RIG_TABLE_H
+
+#include <stdbool.h>
+
+/* Which KVM a test runs on: a set. KVM_NONE: with no KVM module loaded. */
+enum {
+	KVM_NONE = 1,
+	KVM_STOCK = 2,
+	KVM_PATCHED = 4,
+};
+
+/* "stock", "patched" or, for KVM_NONE, "-". */
+const char *kvm_name(unsigned int kvm);
+
+enum option_kind {
+	OPT_PARAM, /* module.param=value */
+	OPT_ENV, /* VAR=value */
+	OPT_NEED, /* a module, or "9p" */
+	OPT_LOG, /* an expected kernel log line; why says the reason */
+	OPT_CHECK, /* a shell command that says whether the test can run */
+	OPT_FRESH, /* load KVM anew before the test */
+	OPT_HOST, /* a word for host_word() */
+};
+
+struct test_option {
+	enum option_kind kind;
+	unsigned int kvm; /* the variants that it applies to */
+	char *value;
+	char *why;
+};
+
+struct test {
+	char *name, *group;
+	int timeout_s;
+	unsigned int kvm;
+	bool machine; /* runs on this machine, not in the host */
+	struct test_option *options;
+	int n_options;
+	char **argv; /* NULL-terminated */
+};
+
+struct table {
+	struct test *tests;
+	int n;
+};
+
+/* Read a table. Returns 0, or -1 after a line on standard error that names file and line. */
+int table_read(struct table *table, const char *path);
+
+#define HOST_EXTRA 16
+
+/* What a run may say about the host it wants. */
+struct host_conf {
+	int mem_mb, cpus;
+	bool icount, multi;
+	const char *devices[HOST_EXTRA + 1]; /* arguments of -device, NULL-terminated */
+	int n_devices;
+};
+
+/*
+ * Apply one word: mem=MIB, cpus=N, icount, thread=multi or device=ARGUMENT, which may come several
+ * times. Returns false when it is none of these.
+ */
+bool host_word(struct host_conf *conf, const char *word);
+
+/* Write the configuration in a form that compares and that people can read; empty for the default. */
+void host_conf_text(const struct host_conf *conf, char *text, int size);
+
+/* Exit with a message when there is no memory left. */
+void *xrealloc(void *p, unsigned long size);
+char *xstrdup(const char *s);
+
+#endif

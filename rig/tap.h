@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Judges a test by its output: the reading side of tests/tap.h. */
+#ifndef RIG_TAP_H
+#define RIG_TAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Lines for people, such as the reasons of a failure; there is a limit, and a last line says so. */
+struct notes {
+	char *line[48];
+	int n;
+};
+
+void note(struct notes *notes, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void notes_free(struct notes *notes);
+
+struct tap {
+	int plan; /* -1: none seen yet */
+	int checks, passed, skipped;
+	bool after_failure, bailed;
+	struct notes failures, skips;
+	char last[8][256]; /* the last lines of output, a ring */
+	int lines;
+};
+
+void tap_start(struct tap *t);
+
+/* One line of output, without its line break. */
+void tap_line(struct tap *t, const char *line, size_t len);
+
+/* The output is complete: adds what is wrong with its plan to the failures. */
+void tap_end(struct tap *t);
+
+/* The last lines of output, oldest first, as notes. */
+void tap_last_lines(const struct tap *t, struct notes *notes);
+
+void tap_free(struct tap *t);
+
+#endif

@@ -1,0 +1,617 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The test runner: as few boots and module reloads as the table allows, one line for each test. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "rig/rig.h"
+#include "rig/stream.h"
+#include "rig/tap.h"
+
+#define RUN_S 1800 /* default of --timeout for the whole run */
+#define MAX_LOADED 16
+#define MAX_LOGS 16
+#define MAX_WORDS 96
+/* VMs are torn down in the background: how long KVM may still be in use after a test. */
+#define USERS_MS 3000
+
+enum verdict { PASSED, FAILED, SKIPPED };
+
+/* One test on one KVM variant. */
+struct job {
+	const struct test *test;
+	unsigned int kvm;
+	struct host_conf conf;
+	char conf_text[512];
+	const char *params[2 * MAX_PARAMS + 1];
+	char state[1024]; /* what of KVM is loaded, with which parameters */
+	enum verdict verdict;
+};
+
+struct runner {
+	const struct settings *s;
+	char logdir[400];
+	long long deadline;
+	struct job *jobs;
+	int n;
+
+	/* the host that runs, if any, and what is loaded into it */
+	struct host *host;
+	struct launch launch;
+	int boots, boot_failures;
+	char conf_text[512], state[1024];
+	const char *loaded[MAX_LOADED];
+	int n_loaded;
+	char error[1200]; /* why it does not boot */
+};
+
+/* What a running test leaves behind. */
+struct record {
+	struct tap tap;
+	struct notes *notes;
+	FILE *log;
+};
+
+/* Does a comma-separated list name this? NULL names everything. */
+static bool listed(const char *list, const char *name)
+{
+	size_t len = strlen(name);
+	const char *p;
+
+	if (!list)
+		return true;
+	for (p = list; (p = strstr(p, name)); p += len)
+		if ((p == list || p[-1] == ',') && (!p[len] || p[len] == ','))
+			return true;
+	return false;
+}
+
+/* --- which jobs there are, and in which order --- */
+
+static void add_job(struct runner *r, const struct test *t, unsigned int kvm)
+{
+	struct job *j;
+	int i, n = 0;
+	size_t len;
+
+	r->jobs = xrealloc(r->jobs, (r->n + 1) * sizeof(*j));
+	j = &r->jobs[r->n++];
+	*j = (struct job){ .test = t, .kvm = kvm, .conf = r->s->conf };
+	for (i = 0; i < r->s->n_params; i++)
+		j->params[n++] = r->s->params[i];
+	for (i = 0; i < t->n_options; i++) {
+		const struct test_option *o = &t->options[i];
+
+		if (!(o->kvm & kvm))
+			continue;
+		if (o->kind == OPT_HOST)
+			host_word(&j->conf, o->value);
+		else if (o->kind == OPT_PARAM && n < 2 * MAX_PARAMS)
+			j->params[n++] = o->value;
+	}
+	host_conf_text(&j->conf, j->conf_text, sizeof(j->conf_text));
+	if (kvm == KVM_NONE)
+		return;
+	snprintf(j->state, sizeof(j->state), "%s", kvm_name(kvm));
+	for (i = 0; i < n; i++) {
+		len = strlen(j->state);
+		snprintf(j->state + len, sizeof(j->state) - len, " %s", j->params[i]);
+	}
+}
+
+/* Tests of the machine first, while no host runs; then by host, then by what is loaded. */
+static int by_effort(const void *a, const void *b)
+{
+	const struct job *x = a, *y = b;
+	int c;
+
+	if (x->test->machine != y->test->machine)
+		return y->test->machine - x->test->machine;
+	c = strcmp(x->conf_text, y->conf_text);
+	if (!c)
+		c = strcmp(x->state, y->state);
+	return c ? c : (x->test > y->test) - (x->test < y->test);
+}
+
+static int select_jobs(struct runner *r, const struct table *table, const struct test_run *run)
+{
+	unsigned int kvm, want = r->s->kvm ? r->s->kvm | KVM_NONE : ~0U;
+	char names[512], *name;
+	int i;
+
+	for (i = 0; i < table->n; i++) {
+		const struct test *t = &table->tests[i];
+
+		if (!listed(run->only, t->name) || !listed(run->group, t->group))
+			continue;
+		for (kvm = KVM_NONE; kvm <= KVM_PATCHED; kvm <<= 1)
+			if (t->kvm & want & kvm)
+				add_job(r, t, kvm);
+	}
+	/* A misspelt name must not look like success. */
+	snprintf(names, sizeof(names), "%s", run->only ? run->only : "");
+	for (name = strtok(names, ","); name; name = strtok(NULL, ",")) {
+		for (i = 0; i < table->n && strcmp(table->tests[i].name, name); i++)
+			;
+		if (i == table->n) {
+			fprintf(stderr, "rig: %s has no test \"%s\"\n", run->table, name);
+			return -1;
+		}
+	}
+	if (!r->n) {
+		fprintf(stderr, "rig: no test of %s is selected\n", run->table);
+		return -1;
+	}
+	qsort(r->jobs, r->n, sizeof(*r->jobs), by_effort);
+	return 0;
+}
+
+/* --- the host --- */
+
+static void stop_host(struct runner *r)
+{
+	if (r->host)
+		host_stop(r->host);
+	r->host = NULL;
+	r->n_loaded = 0;
+	r->state[0] = '\0';
+}
+
+/* Have a host with this configuration; tries a second time, for emulators have bad days. */
+static bool have_host(struct runner *r, const struct job *j)
+{
+	char dir[450];
+	int tries;
+
+	if (r->host && host_alive(r->host) && !strcmp(r->conf_text, j->conf_text))
+		return true;
+	stop_host(r);
+	for (tries = 0; !r->host && tries < 2 && r->boot_failures < 2; tries++) {
+		snprintf(dir, sizeof(dir), "%s/host-%d", r->logdir, ++r->boots);
+		if (make_dir(dir)) {
+			snprintf(r->error, sizeof(r->error), "%s: %s", dir, strerror(errno));
+			return false;
+		}
+		launch_prepare(&r->launch, r->s, &j->conf, dir);
+		r->launch.opts.timeout_s = (int)((r->deadline - now_ms()) / 1000) + 1;
+		r->host = host_start(&r->launch.opts, r->error, sizeof(r->error));
+		r->boot_failures = r->host ? 0 : r->boot_failures + 1;
+	}
+	if (!r->host)
+		return false;
+	printf("# host %d: %s%s%s, up after %.1f s\n", r->boots, host_release(r->host),
+	       j->conf_text[0] ? ", " : "", j->conf_text, host_boot_ms(r->host) / 1000.0);
+	fflush(stdout);
+	snprintf(r->conf_text, sizeof(r->conf_text), "%s", j->conf_text);
+	return true;
+}
+
+static void note_line(void *ctx, char tag, const char *text, size_t len)
+{
+	(void)tag;
+	note(ctx, "    %.*s", (int)len, text);
+}
+
+/* The host is lost: keep what it said last. */
+static void note_loss(struct runner *r, struct notes *notes)
+{
+	if (host_alive(r->host))
+		return;
+	note(notes, "  last lines of the console:");
+	host_last_lines(r->host, 8, note_line, notes);
+}
+
+static bool load_needed(struct runner *r, const char *name, struct notes *notes)
+{
+	struct host_reply reply;
+	int i;
+
+	for (i = 0; i < r->n_loaded; i++)
+		if (!strcmp(r->loaded[i], name))
+			return true;
+	if (!strcmp(name, "9p"))
+		host_do(r->host, &reply, "9p", NULL);
+	else
+		host_do(r->host, &reply, "modprobe", name, NULL);
+	if (reply.kind != HOST_OK) {
+		note(notes, "cannot load %s: %s", name, host_explain(&reply));
+		return false;
+	}
+	if (r->n_loaded < MAX_LOADED)
+		r->loaded[r->n_loaded++] = name;
+	return true;
+}
+
+/* Load what the test needs. False when that fails or the kernel complains about it. */
+static bool load_modules(struct runner *r, struct job *j, struct notes *notes)
+{
+	bool fresh = false, loaded = true;
+	struct host_reply reply;
+	int i;
+
+	for (i = 0; i < j->test->n_options; i++)
+		if (j->test->options[i].kind == OPT_FRESH)
+			fresh = true;
+	if (fresh || strcmp(r->state, j->state)) {
+		r->state[0] = '\0';
+		host_load_kvm(r->host, j->kvm == KVM_NONE ? NULL : kvm_name(j->kvm), j->params,
+			      &reply);
+		if (reply.kind != HOST_OK) {
+			note(notes, "cannot load KVM (%s): %s%s", j->state, host_explain(&reply),
+			     j->kvm == KVM_PATCHED && reply.value == ENOENT ?
+				     ": make modules initramfs" :
+				     "");
+			loaded = false;
+		} else {
+			snprintf(r->state, sizeof(r->state), "%s", j->state);
+		}
+	}
+	for (i = 0; loaded && i < j->test->n_options; i++)
+		if (j->test->options[i].kind == OPT_NEED && (j->test->options[i].kvm & j->kvm))
+			loaded = load_needed(r, j->test->options[i].value, notes);
+	if (host_log(r->host, NULL, 0, NULL, note_line, notes)) {
+		note(notes, "the kernel complained while modules were loaded");
+		loaded = false;
+	}
+	note_loss(r, notes);
+	return loaded;
+}
+
+/* --- one test --- */
+
+static void record_line(void *ctx, char tag, const char *text, size_t len)
+{
+	struct record *rec = ctx;
+
+	if (tag == RIG_NOTE) {
+		fprintf(rec->log, "[rig] ");
+		note(rec->notes, "    %.*s", (int)len, text);
+	}
+	fwrite(text, 1, len, rec->log);
+	if (tag != RIG_OUT_PART)
+		fputc('\n', rec->log);
+	if (tag != RIG_NOTE)
+		tap_line(&rec->tap, text, len);
+}
+
+/* "kvm-amd.npt=0" as the variable KVM_AMD_NPT=0. */
+static char *param_env(const char *param)
+{
+	char *env = xstrdup(param), *p;
+
+	for (p = env; *p && *p != '='; p++)
+		*p = *p == '.' || *p == '-' ? '_' : *p >= 'a' && *p <= 'z' ? *p - 'a' + 'A' : *p;
+	return env;
+}
+
+/* VAR=value words that tell the test where it runs; returns how many. The first n_owned are to be freed. */
+static int test_env(const struct job *j, const char **env, int max, int *n_owned)
+{
+	char kvm[32];
+	int n = 0, i;
+
+	snprintf(kvm, sizeof(kvm), "KVM=%s", j->kvm == KVM_NONE ? "none" : kvm_name(j->kvm));
+	env[n++] = xstrdup(kvm);
+	for (i = 0; j->params[i] && n < max; i++)
+		env[n++] = param_env(j->params[i]);
+	*n_owned = n;
+	for (i = 0; i < j->test->n_options && n < max; i++)
+		if (j->test->options[i].kind == OPT_ENV && (j->test->options[i].kvm & j->kvm))
+			env[n++] = j->test->options[i].value;
+	return n;
+}
+
+/* Run the program in the host. */
+static void run_in_host(struct runner *r, struct job *j, struct record *rec,
+			struct host_reply *reply)
+{
+	const char *words[2 * MAX_WORDS] = { "run" };
+	char timeout[16], build[300];
+	int n = 2, owned, i;
+
+	snprintf(timeout, sizeof(timeout), "%d", j->test->timeout_s);
+	words[1] = timeout;
+	n += test_env(j, words + n, MAX_WORDS, &owned);
+	snprintf(build, sizeof(build), "BUILD=%s", r->s->build);
+	words[n++] = build;
+	for (i = 0; j->test->argv[i] && n < 2 * MAX_WORDS - 1; i++)
+		words[n++] = j->test->argv[i];
+	words[n] = NULL;
+	host_cmd(r->host, words, record_line, rec, reply);
+	while (owned--)
+		free((char *)words[2 + owned]);
+}
+
+static void __attribute__((noreturn))
+exec_on_machine(const struct runner *r, const struct job *j, int out)
+{
+	const char *env[MAX_WORDS];
+	char prog[600];
+	int n, owned, null;
+
+	setsid();
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	null = open("/dev/null", O_RDONLY);
+	dup2(null, 0);
+	dup2(out, 1);
+	dup2(out, 2);
+	n = test_env(j, env, MAX_WORDS, &owned);
+	while (n--)
+		putenv((char *)env[n]);
+	setenv("BUILD", r->s->build, 1);
+	setenv("REL", r->s->release, 1);
+	if (strchr(j->test->argv[0], '/'))
+		snprintf(prog, sizeof(prog), "%s", j->test->argv[0]);
+	else
+		snprintf(prog, sizeof(prog), "%s/bin/%s", r->s->build, j->test->argv[0]);
+	execv(prog, j->test->argv);
+	printf("Bail out! cannot run %s: %s\n", prog, strerror(errno));
+	fflush(stdout);
+	_exit(127);
+}
+
+/* Run the program on this machine, and end as a host would have it. */
+static void run_on_machine(struct runner *r, struct job *j, struct record *rec,
+			   struct host_reply *reply)
+{
+	long long start = now_ms(), deadline = start + j->test->timeout_s * 1000LL;
+	static struct stream out;
+	int fds[2], status = 0;
+	char *line;
+	size_t len;
+	pid_t pid;
+
+	*reply = (struct host_reply){ .kind = HOST_ERRNO };
+	if (pipe2(fds, O_CLOEXEC)) {
+		snprintf(reply->message, sizeof(reply->message), "pipe: %s", strerror(errno));
+		return;
+	}
+	fflush(NULL);
+	pid = fork();
+	if (!pid)
+		exec_on_machine(r, j, fds[1]);
+	close(fds[1]);
+	out = (struct stream){ .fd = fds[0] };
+	while (pid > 0 && (line = stream_line(&out, &len, deadline)))
+		record_line(rec, RIG_OUT, line, len);
+	if (pid > 0 && errno == ETIMEDOUT) {
+		reply->kind = HOST_TIMEOUT;
+		reply->value = j->test->timeout_s;
+	}
+	if (pid > 0) {
+		/* The end of the output is the end of the program, except for a misbehaving one. */
+		while (reply->kind != HOST_TIMEOUT && !waitpid(pid, &status, WNOHANG) &&
+		       now_ms() < deadline)
+			sleep_ms(10);
+		kill(-pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+	}
+	close(fds[0]);
+	if (pid > 0 && reply->kind != HOST_TIMEOUT) {
+		reply->kind = WIFSIGNALED(status) ? HOST_SIGNAL : HOST_EXIT;
+		reply->value = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
+	}
+}
+
+/* Does the table's check, if there is one, let the test run? */
+static bool check_allows(struct runner *r, const struct job *j, struct notes *skips)
+{
+	const char *words[] = { "run", "20", "/bin/sh", "-c", NULL, NULL };
+	struct host_reply reply;
+	int i;
+
+	for (i = 0; i < j->test->n_options; i++) {
+		const struct test_option *o = &j->test->options[i];
+
+		if (o->kind != OPT_CHECK || !(o->kvm & j->kvm))
+			continue;
+		words[4] = o->value;
+		if (host_cmd(r->host, words, NULL, NULL, &reply) == HOST_EXIT && !reply.value)
+			continue;
+		note(skips, "this does not hold: %s", o->value);
+		return false;
+	}
+	return true;
+}
+
+/* A VM that is not torn down keeps its module in use. */
+static void check_users(struct runner *r, const struct job *j, struct notes *notes)
+{
+	long long deadline = now_ms() + USERS_MS;
+	struct host_reply reply;
+
+	if (j->kvm == KVM_NONE)
+		return;
+	while (host_do(r->host, &reply, "users", host_vendor(r->host), NULL) == HOST_OK &&
+	       reply.value) {
+		if (now_ms() > deadline) {
+			note(notes, "%s still has %d users after the test", host_vendor(r->host),
+			     reply.value);
+			return;
+		}
+		sleep_ms(50);
+	}
+	if (reply.kind == HOST_ERRNO)
+		note(notes, "%s is not loaded any more", host_vendor(r->host));
+}
+
+/* The test's part of the kernel log. Returns false when the kernel complained. */
+static bool check_log(struct runner *r, const struct job *j, struct record *rec)
+{
+	struct host_expect expect[MAX_LOGS];
+	const struct test_option *why[MAX_LOGS];
+	char error[128];
+	int n = 0, i, complaints, err;
+
+	for (i = 0; i < j->test->n_options && n < MAX_LOGS; i++) {
+		const struct test_option *o = &j->test->options[i];
+
+		if (o->kind != OPT_LOG || !(o->kvm & j->kvm))
+			continue;
+		err = regcomp(&expect[n].re, o->value, REG_EXTENDED | REG_NOSUB);
+		if (err) {
+			regerror(err, &expect[n].re, error, sizeof(error));
+			note(rec->notes, "log=%s: %s", o->value, error);
+			continue;
+		}
+		expect[n].seen = false;
+		why[n++] = o;
+	}
+	fprintf(rec->log, "[rig] kernel log:\n");
+	complaints = host_log(r->host, expect, n, rec->log, note_line, rec->notes);
+	if (complaints)
+		note(rec->notes, "the kernel complained: %d lines, see above", complaints);
+	for (i = 0; i < n; i++) {
+		if (!expect[i].seen)
+			note(rec->notes, "the kernel log lacks: %s (%s)", why[i]->value,
+			     why[i]->why);
+		regfree(&expect[i].re);
+	}
+	return !complaints;
+}
+
+static void run_job(struct runner *r, struct job *j, struct record *rec, long *ms)
+{
+	struct host_reply reply;
+	long long start;
+
+	if (now_ms() > r->deadline) {
+		note(rec->notes, "not run: the time for the whole run is over");
+		return;
+	}
+	if (j->test->machine) {
+		start = now_ms();
+		run_on_machine(r, j, rec, &reply);
+	} else {
+		if (!have_host(r, j)) {
+			note(rec->notes, "%s", r->error);
+			return;
+		}
+		if (!load_modules(r, j, rec->notes)) {
+			stop_host(r);
+			return;
+		}
+		if (!check_allows(r, j, &rec->tap.skips))
+			return;
+		host_do(r->host, &reply, "mark", j->test->name, NULL);
+		start = now_ms();
+		run_in_host(r, j, rec, &reply);
+	}
+	*ms = (long)(now_ms() - start);
+	tap_end(&rec->tap);
+
+	if (reply.kind != HOST_EXIT || reply.left || (reply.value && !rec->tap.failures.n))
+		note(rec->notes, "%s", host_explain(&reply));
+	if (reply.kind != HOST_EXIT)
+		tap_last_lines(&rec->tap, rec->notes);
+	if (j->test->machine)
+		return;
+	note_loss(r, rec->notes);
+	if (host_alive(r->host))
+		check_users(r, j, rec->notes);
+	if (!check_log(r, j, rec) || !host_alive(r->host))
+		stop_host(r);
+}
+
+static void print_notes(const struct notes *notes, const char *prefix)
+{
+	int i;
+
+	for (i = 0; i < notes->n; i++)
+		printf("        %s%s\n", prefix, notes->line[i]);
+}
+
+static void do_job(struct runner *r, struct job *j)
+{
+	static const char *const words[] = { "ok", "FAIL", "SKIP" };
+	struct notes notes = { 0 };
+	struct record rec = { .notes = &notes };
+	char path[512];
+	long ms = 0;
+	int i;
+
+	snprintf(path, sizeof(path), "%s/%s%s%s.log", r->logdir, j->test->name,
+		 j->kvm == KVM_NONE ? "" : ".", j->kvm == KVM_NONE ? "" : kvm_name(j->kvm));
+	rec.log = fopen(path, "we");
+	if (!rec.log) {
+		fprintf(stderr, "rig: %s: %s\n", path, strerror(errno));
+		exit(2);
+	}
+	tap_start(&rec.tap);
+	run_job(r, j, &rec, &ms);
+
+	if (rec.tap.failures.n || notes.n)
+		j->verdict = FAILED;
+	else if (!rec.tap.passed && rec.tap.skips.n)
+		j->verdict = SKIPPED;
+	else
+		j->verdict = PASSED;
+	printf("%-5s %-8s %-28s %6.1f s  (%d checks", words[j->verdict], kvm_name(j->kvm),
+	       j->test->name, ms / 1000.0, rec.tap.checks);
+	if (rec.tap.checks && rec.tap.skipped)
+		printf(", %d skipped", rec.tap.skipped);
+	printf(")\n");
+	print_notes(&rec.tap.skips, "skipped: ");
+	print_notes(&rec.tap.failures, "");
+	print_notes(&notes, "");
+	if (j->verdict == FAILED)
+		printf("        log: %s\n", path);
+	fflush(stdout);
+	for (i = 0; i < rec.tap.failures.n; i++)
+		fprintf(rec.log, "[rig] %s\n", rec.tap.failures.line[i]);
+	for (i = 0; i < notes.n; i++)
+		fprintf(rec.log, "[rig] %s\n", notes.line[i]);
+	fclose(rec.log);
+	tap_free(&rec.tap);
+	notes_free(&notes);
+}
+
+/* Write the counts for whoever adds up several runs. */
+static int write_counts(const struct runner *r, const char *name, const int *count)
+{
+	char path[400];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/logs/%s.counts", r->s->build, name);
+	f = fopen(path, "we");
+	if (!f || fprintf(f, "%d %d %d\n", count[PASSED], count[FAILED], count[SKIPPED]) < 0 ||
+	    fclose(f)) {
+		fprintf(stderr, "rig: %s: %s\n", path, strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+int run_tests(const struct settings *s, const struct test_run *run)
+{
+	struct runner r = { .s = s };
+	int count[3] = { 0 }, i, err;
+	struct table table;
+
+	if (table_read(&table, run->table) || select_jobs(&r, &table, run))
+		return 2;
+	make_logdir(s, run->name, r.logdir, sizeof(r.logdir));
+	r.deadline = now_ms() + (s->timeout_s ? s->timeout_s : RUN_S) * 1000LL;
+	for (i = 0; i < r.n; i++) {
+		do_job(&r, &r.jobs[i]);
+		count[r.jobs[i].verdict]++;
+	}
+	stop_host(&r);
+	if (count[FAILED])
+		printf("\nfailed:\n");
+	for (i = 0; i < r.n; i++)
+		if (r.jobs[i].verdict == FAILED)
+			printf("  %s (%s)\n", r.jobs[i].test->name, kvm_name(r.jobs[i].kvm));
+	err = write_counts(&r, run->name, count);
+	printf("%d passed, %d failed", count[PASSED], count[FAILED]);
+	if (count[SKIPPED])
+		printf(", %d skipped", count[SKIPPED]);
+	printf("\n");
+	return err ? 2 : count[FAILED] > 0;
+}

@@ -1,0 +1,24 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# Unpacks the kernel out of a bzImage, since it takes an emulated processor seconds to do so: vmlinux.sh BZIMAGE OUTPUT
+set -eu
+
+image=$1 out=$2
+
+# field OFFSET SIZE: a little-endian number of the x86 boot protocol's setup header.
+field()
+{
+	od -An "-tu$2" -j"$1" -N"$2" "$image" | tr -d ' '
+}
+
+# The payload's offset counts from the end of the boot sector and the setup_sects sectors behind it.
+start=$((($(field 497 1) + 1) * 512 + $(field 584 4)))
+length=$(field 588 4)
+
+# Its last four bytes, the unpacked size, are not part of the xz stream.
+if ! tail -c "+$((start + 1))" "$image" | head -c "$((length - 4))" | xz -dc >"$out.part"; then
+	rm -f "$out.part"
+	echo "vmlinux: $image does not hold an xz-packed kernel" >&2
+	exit 1
+fi
+mv "$out.part" "$out"

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Proves that the KVM modules that the runner says are loaded are, with the parameters that it says. */
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "tap.h"
+
+static void read_sys(const char *path, char *buf, size_t size)
+{
+	int fd = open(path, O_RDONLY);
+	ssize_t n = fd < 0 ? -1 : read(fd, buf, size - 1);
+
+	buf[n > 0 ? n : 0] = '\0';
+	buf[strcspn(buf, "\n")] = '\0';
+	if (fd >= 0)
+		close(fd);
+}
+
+int main(void)
+{
+	const char *npt = getenv("KVM_AMD_NPT");
+	bool patched = tap_kvm_patched();
+	char text[64];
+	int fd;
+
+	tap_plan(5);
+	fd = open("/dev/kvm", O_RDWR);
+	tap_ok(fd >= 0, "/dev/kvm opens");
+	tap_is(ioctl(fd, KVM_GET_API_VERSION, 0), KVM_API_VERSION, "KVM's API version");
+	tap_ok(npt && !strcmp(npt, "0"), "the parameter is in the environment");
+	read_sys("/sys/module/kvm_amd/parameters/npt", text, sizeof(text));
+	tap_ok(!strcmp(text, "N"), "kvm-amd.npt=0 took effect: it reads %s", text);
+	tap_is(!access("/sys/module/kvm/parameters/allow_unsafe_mappings", F_OK), patched,
+	       "only the patched KVM has allow_unsafe_mappings");
+	return tap_done();
+}

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# tests/rules.mk - the programs that the tables of tests name, for the emulated host or for this machine.
+
+# "host NAME" or "machine NAME" for each program of a table that is a file of this directory.
+TESTS_IN_TABLES := $(shell awk '/^[^\#]/ { where = "host"; prog = $$1; \
+	for (i = 5; i <= NF; i++) { \
+		if ($$i == "machine") where = "machine"; \
+		if ($$i == "--") { prog = $$(i + 1); break } } \
+	if (NF) print where "/" prog }' tests/table tests/rig.table | sort -u)
+tests_for = $(patsubst tests/%.c,%,$(wildcard $(patsubst $(1)/%,tests/%.c,$(filter $(1)/%,$(TESTS_IN_TABLES)))))
+
+TEST_HOST := $(addprefix $(B)/host/,$(call tests_for,host))
+TEST_MACHINE := $(addprefix $(B)/bin/,$(call tests_for,machine))
+HOST_PROGS += $(TEST_HOST)
+TOOLS += $(TEST_MACHINE)
+
+$(B)/tests/%.o: tests/%.c tests/rules.mk
+	@mkdir -p $(@D)
+	$(CC) $(UCFLAGS) -MMD -c -o $@ $<
+
+$(TEST_HOST): $(B)/host/%: $(B)/tests/%.o $(B)/tests/kit.o $(B)/tests/tap.o $(LIBVMM)
+	@mkdir -p $(@D)
+	$(CC) -static -o $@ $^ -lpthread
+
+$(TEST_MACHINE): $(B)/bin/%: $(B)/tests/%.o $(B)/tests/tap.o $(LIBHOST)
+	@mkdir -p $(@D)
+	$(CC) -static -o $@ $^ -lpthread
+
+# What the guest of qemu_ivshmem boots into.
+$(B)/guest/ivshmem.cpio: $(B)/tests/ivshmem_guest.o
+	@mkdir -p $(@D)/ivshmem
+	$(CC) -static -s -o $(@D)/ivshmem/init $^
+	cd $(@D)/ivshmem && echo init | busybox cpio -o -H newc -R 0:0 2>/dev/null >../$(@F)
+
+TOOLS += $(B)/guest/ivshmem.cpio
+
+# Objects are worth keeping.
+.SECONDARY: $(patsubst %,$(B)/tests/%.o,$(notdir $(TEST_HOST) $(TEST_MACHINE)))
+
+-include $(wildcard $(B)/tests/*.d)
