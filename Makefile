@@ -86,8 +86,9 @@ HOST_PROGS :=
 TOOLS :=
 CHECKS :=
 
-.PHONY: deps modules exporter programs initramfs
+.PHONY: deps image modules exporter programs initramfs
 deps:
+image: $(VMLINUZ)
 modules: $(R)/modules/kvm.ko
 exporter: $(R)/exporter/pfnmap_exporter.ko
 initramfs: $(R)/initramfs.cpio
@@ -130,14 +131,17 @@ include $(wildcard $(addsuffix /rules.mk,guest lib/vmm exporter rig tests demo))
 
 programs: $(HOST_PROGS) $(TOOLS)
 
+# It takes along the modules that there are: build them first.
+$(R)/initramfs.cpio: | $(MODULES) $(R)/exporter/pfnmap_exporter.ko
+
 # check-NAME of every part, and one line with the sum of their counts.
 .PHONY: check check-build
 CHECKS += build
 check: modules exporter programs initramfs
 	$(Q)scripts/check.sh "$(MAKE)" $(B)/logs $(CHECKS)
 
-check-build: modules
-	$(Q)scripts/tap.sh $(B)/logs build tests/build/*.sh
+check-build: modules image
+	$(Q)scripts/tap.sh $(B)/logs build $(filter-out %/tap.sh,$(wildcard tests/build/*.sh))
 
 .PHONY: tree series check-series
 tree: $(SOURCE)
