@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * fault_matrix - a guest can read, write and execute every kind of page that a driver exports,
+ * however it inserts it, if and only if the table below says so; where not, KVM_RUN fails with
+ * EFAULT and nothing is written.
+ *
+ * Contract: 2, 3, 5 (the PAE formats), 7. Seen to fail: stock KVM with the column of patched.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/kit.h"
+
+#define ORDERS	(1u << 0 | 1u << 1 | 1u << 3 | 1u << 9)
+#define CHUNK_3	(1u << 3)
+
+/* What a guest's first touch of a page comes to. */
+enum touch { OK, EFAULTS };
+
+struct expected {
+	enum touch first;	/* the first page of a chunk */
+	enum touch others;
+};
+
+struct row {
+	enum pfnmap_kind kind;
+	uint32_t orders;	/* bits */
+	struct expected stock;
+	struct expected patched;	/* npt=1, TDP MMU or not */
+	struct expected patched_shadow;	/* npt=0 */
+};
+
+/*
+ * 4 KiB entries. A page is refused where KVM takes its struct page for one that it must get a
+ * reference to, and the count is 0.
+ */
+static const struct row rows[] = {
+	{ PFNMAP_NONCOMPOUND, ORDERS, { OK, EFAULTS }, { OK, OK }, { OK, EFAULTS } },
+	{ PFNMAP_COMPOUND,    ORDERS, { OK, EFAULTS }, { OK, OK }, { OK, EFAULTS } },
+	{ PFNMAP_RESERVED,    ORDERS, { OK, OK },      { OK, OK }, { OK, OK } },
+	{ PFNMAP_SINGLE,      1,      { OK, OK },      { OK, OK }, { OK, OK } },
+	{ PFNMAP_SHMEM,       1,      { OK, OK },      { OK, OK }, { OK, OK } },
+	{ PFNMAP_BAR,         1,      { OK, OK },      { OK, OK }, { OK, OK } },
+	{ PFNMAP_MIXED,       1,      { OK, OK },      { OK, OK }, { OK, OK } },
+};
+
+static const struct expected *expectation(const struct row *row)
+{
+	if (!tap_kvm_patched())
+		return &row->stock;
+	return kit_npt() ? &row->patched : &row->patched_shadow;
+}
+
+static uint64_t token(void)
+{
+	static uint64_t n;
+
+	return ++n * 0x9e3779b97f4a7c15;
+}
+
+/* Touch one page and look at what happened to its content. Returns NULL or what is wrong. */
+static const char *touch(struct vcpu *v, struct buf *b, uint32_t page, enum kit_access access,
+			 enum touch expected)
+{
+	uint64_t offset = (uint64_t)page * KIT_PAGE + 8 * (page % 512);
+	uint64_t before = token(), value = token(), after, want;
+	static char text[160];
+	struct guest_outcome out;
+
+	if (access == KIT_EXEC)
+		vcpu_code(v, &before, value);
+	buf_set_word(b, offset, before);
+	kit_touch(v, access, KIT_GPA + offset, value, &out);
+	after = buf_word(b, offset);
+
+	if (expected == EFAULTS) {
+		if (kit_efault(&out) && after == before)
+			return NULL;
+	} else if (out.end == GUEST_DONE) {
+		want = access == KIT_WRITE ? value : before;
+		if (after == want && (access == KIT_WRITE || out.result ==
+				      (access == KIT_READ ? before : (uint32_t)value)))
+			return NULL;
+	}
+	snprintf(text, sizeof(text), "page %u: %s, content %#llx -> %#llx, expected %s", page,
+		 guest_describe(&out), (unsigned long long)before, (unsigned long long)after,
+		 expected == OK ? "success" : "EFAULT");
+	return text;
+}
+
+/* Every page of a small buffer, some of a large one. */
+static bool touches(uint32_t page)
+{
+	return page < 32 || page % 61 == 0 || page % 512 == 511;
+}
+
+static void test_accesses(struct vcpu *v, struct buf *b, const struct expected *expected,
+			  const char *mode)
+{
+	uint32_t chunk = 1u << b->spec.order;
+
+	for (enum kit_access access = 0; access < KIT_NR_ACCESSES; access++) {
+		const char *why = NULL;
+
+		/* The host's entries must come from this kind of access, too. */
+		buf_do(b, PFNMAP_REVOKE, 0);
+		for (uint32_t i = 0; i < b->spec.pages && !why; i++)
+			if (touches(i))
+				why = touch(v, b, i, access,
+					    i % chunk ? expected->others : expected->first);
+		if (!tap_ok(!why, "%s: %s in %s mode", buf_name(b), kit_access_names[access], mode))
+			tap_diag("%s", why);
+	}
+}
+
+static void test_buffer(struct vcpu *v, const struct row *row, uint32_t order,
+			enum pfnmap_insert insert, const char *mode)
+{
+	struct pfnmap_create spec = {
+		.kind = row->kind, .insert = insert, .order = order,
+		.pages = order > 4 ? 1u << order : 32,
+	};
+	struct buf b;
+
+	buf_open(&b, &spec);
+	buf_map(&b, KIT_RW);
+	VMM_MUST(vm_slot_set(v->vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
+	test_accesses(v, &b, expectation(row), mode);
+	VMM_MUST(vm_slot_delete(v->vm, KIT_SLOT));
+	buf_unmap(&b);
+	tap_ok(!buf_changes(&b), "%s: counts as before", buf_name(&b));
+	buf_close(&b);
+}
+
+int main(void)
+{
+	struct vm *vm;
+	struct vcpu *v;
+
+	kit_start();
+	vm = vm_create(0);
+	v = vcpu_create(vm, VCPU_LONG);
+	for (size_t r = 0; r < ARRAY_SIZE(rows); r++)
+		for (uint32_t order = 0; order <= PFNMAP_MAX_ORDER; order++)
+			for (uint32_t insert = 0; insert < PFNMAP_INSERT_PMD; insert++)
+				if (rows[r].orders & 1u << order)
+					test_buffer(v, &rows[r], order, insert, "long");
+	vcpu_destroy(v);
+
+	/* Without nested paging these modes have PAE page tables, whose entries spare no bit. */
+	for (enum vcpu_mode mode = VCPU_REAL; mode <= VCPU_PAE; mode++) {
+		v = vcpu_create(vm, mode);
+		for (size_t r = 0; r < ARRAY_SIZE(rows); r++)
+			test_buffer(v, &rows[r], rows[r].orders & CHUNK_3 ? 3 : 0,
+				    PFNMAP_INSERT_ONE, mode == VCPU_REAL ? "real" : "PAE");
+		vcpu_destroy(v);
+	}
+	vm_destroy(vm);
+	return kit_finish();
+}
