@@ -18,7 +18,17 @@ $(B)/tests/%.o: tests/%.c tests/rules.mk
 	@mkdir -p $(@D)
 	$(CC) $(UCFLAGS) -MMD -c -o $@ $<
 
-$(TEST_HOST): $(B)/host/%: $(B)/tests/%.o $(B)/tests/kit.o $(B)/tests/tap.o $(LIBVMM)
+# Of what the tests share a program gets what it uses.
+LIBTEST := $(B)/lib/libtest.a
+$(LIBTEST): $(patsubst %,$(B)/tests/%.o,drm kit loop tap)
+	@mkdir -p $(@D)
+	rm -f $@
+	$(AR) rcs $@ $^
+
+# The drivers' interfaces are in the kernel's headers package, but not in linux-libc-dev.
+$(B)/tests/drm.o: UCFLAGS += -idirafter $(KDIR:-amd64=-common)/include/uapi -D__user=
+
+$(TEST_HOST): $(B)/host/%: $(B)/tests/%.o $(LIBTEST) $(LIBVMM)
 	@mkdir -p $(@D)
 	$(CC) -static -o $@ $^ -lpthread
 

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The kvmclock page of a guest lies in memory of every kind: KVM, which writes it through a mapping of
+ * its own, writes only pages that it holds a reference to, and never one that was taken away.
+ *
+ * Contract: 2 and 8 (gfn_to_pfn_cache is not migrated); 4 for allow_unsafe_mappings; for refcounted
+ * pages 7. A page that KVM must not write stays as it was, byte for byte.
+ *
+ * Seen to fail: with gfn_to_pfn_cache allowing non-refcounted pfns.
+ */
+#include <asm/kvm_para.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/kit.h"
+
+#define FILLER		0x5a5a5a5a5a5a5a5aull
+
+/* The clock of one vCPU, as Documentation/virt/kvm/x86/msr.rst describes it. */
+struct clock {
+	uint32_t version;	/* odd while KVM writes */
+	uint32_t pad0;
+	uint64_t tsc_timestamp;
+	uint64_t system_time;
+	uint32_t tsc_to_system_mul;
+	int8_t tsc_shift;
+	uint8_t flags;
+	uint8_t pad[2];
+};
+
+enum kvm_kind { STOCK, PATCHED, UNSAFE };
+
+static const struct place {
+	const char *name;
+	struct pfnmap_create spec;
+	uint32_t page;
+	bool written[UNSAFE + 1];
+} places[] = {
+	{ "first page of a non-compound chunk", { .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = 8 },
+	  0, { true, true, true } },
+	/* Even if unsafe: the cache judges by the struct page, which says "put me". */
+	{ "tail page of a non-compound chunk", { .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = 8 },
+	  5, { false, false, false } },
+	{ "head of a compound page", { .kind = PFNMAP_COMPOUND, .order = 3, .pages = 8 },
+	  0, { true, true, true } },
+	{ "tail of a compound page", { .kind = PFNMAP_COMPOUND, .order = 3, .pages = 8 },
+	  5, { false, false, false } },
+	{ "single page", { .kind = PFNMAP_SINGLE, .pages = 8 }, 5, { true, true, true } },
+	{ "page of shmem", { .kind = PFNMAP_SHMEM, .pages = 8 }, 5, { true, true, true } },
+	{ "page in a VM_MIXEDMAP mapping", { .kind = PFNMAP_MIXED, .pages = 8 },
+	  5, { true, true, true } },
+	{ "reserved page", { .kind = PFNMAP_RESERVED, .pages = 8 }, 5, { true, false, true } },
+	{ "memory without struct page", { .kind = PFNMAP_BAR, .pages = 8 },
+	  5, { true, false, true } },
+};
+
+static void set_clock_msr(struct vcpu *v, uint64_t value)
+{
+	struct {
+		struct kvm_msrs msrs;
+		struct kvm_msr_entry entry;
+	} arg = { { .nmsrs = 1 }, { .index = MSR_KVM_SYSTEM_TIME_NEW, .data = value } };
+
+	if (VMM_MUST(vmm_ioctl(v->fd, KVM_SET_MSRS, &arg)) != 1)
+		tap_bail("KVM_SET_MSRS does not take MSR_KVM_SYSTEM_TIME_NEW");
+}
+
+/* Have KVM write all clocks before the guest runs on, and let it run. */
+static void update(struct vcpu *v)
+{
+	struct kvm_clock_data data = { .clock = 1000000000 };
+
+	VMM_MUST(vmm_ioctl(v->vm->fd, KVM_SET_CLOCK, &data));
+	VMM_MUST(guest_call(v, &(struct guest_cmd){ .op = GUEST_NOP }, NULL));
+}
+
+static struct clock read_clock(const struct buf *b, uint64_t at)
+{
+	uint64_t words[sizeof(struct clock) / 8];
+	struct clock clock;
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		words[i] = buf_word(b, at + i * 8);
+	memcpy(&clock, words, sizeof(clock));
+	return clock;
+}
+
+static bool clock_sane(const struct clock *c)
+{
+	return c->version && !(c->version & 1) && c->tsc_to_system_mul && c->system_time;
+}
+
+/* How many words of the buffer, but those in [from, from + len), are not FILLER. */
+static unsigned int strays(const struct buf *b, uint64_t from, uint64_t len)
+{
+	unsigned int n = 0;
+
+	for (uint64_t at = 0; at < b->size; at += 8)
+		if (at - from >= len && buf_word(b, at) != FILLER)
+			n++;
+	return n;
+}
+
+static void test_written(struct vcpu *v, const struct place *p, const struct buf *b, uint64_t at)
+{
+	struct clock first = read_clock(b, at), second;
+
+	tap_ok(clock_sane(&first), "%s: KVM writes the clock, version %u, %llu ns", p->name,
+	       first.version, (unsigned long long)first.system_time);
+	update(v);
+	second = read_clock(b, at);
+	tap_ok(clock_sane(&second) && second.version != first.version, "%s: and writes it again",
+	       p->name);
+	tap_is(strays(b, at, sizeof(struct clock)), 0, "%s: and nothing else", p->name);
+	tap_ok(!buf_changes(b), "%s: the pages are as before: %s", p->name, buf_changes(b) ?: "yes");
+}
+
+/* The driver takes the page away while the clock is on. */
+static void test_moved(struct vcpu *v, const struct place *p, struct buf *b, uint64_t at)
+{
+	struct pfnmap_old old;
+	struct clock clock;
+
+	buf_set_word(b, at, FILLER);
+	buf_do(b, PFNMAP_MOVE, PFNMAP_KEEP_OLD);
+	for (int i = 0; i < 3; i++)
+		update(v);
+	clock = read_clock(b, at);
+	old = buf_check_old(b);
+	tap_ok(clock_sane(&clock), "%s: the clock follows to the new page", p->name);
+	tap_ok(!old.changed && !old.bad_counts, "%s: the old page is not written, nor counted", p->name);
+}
+
+static void test_place(const struct place *p, bool written)
+{
+	uint64_t at = (uint64_t)p->page * KIT_PAGE + 64;
+	struct vm *vm = vm_create(0);
+	struct vcpu *v = vcpu_create(vm, VCPU_LONG);
+	struct buf b;
+
+	buf_open(&b, &p->spec);
+	buf_map(&b, KIT_RW);
+	for (uint64_t off = 0; off < b.size; off += 8)
+		*(volatile uint64_t *)(b.map + off) = FILLER;
+	buf_mark(&b);
+	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
+
+	set_clock_msr(v, (KIT_GPA + at) | 1);
+	update(v);
+	if (written) {
+		test_written(v, p, &b, at);
+		/* Only the mapping's first user of a counted page could say what it should count now. */
+		if (p->spec.kind != PFNMAP_MIXED)
+			test_moved(v, p, &b, at);
+	} else {
+		tap_is(strays(&b, 0, 0), 0, "%s: KVM writes no clock", p->name);
+		tap_ok(!buf_changes(&b), "%s: the pages are as before: %s", p->name,
+		       buf_changes(&b) ?: "yes");
+		buf_do(&b, PFNMAP_MOVE, PFNMAP_KEEP_OLD);
+		update(v);
+		tap_ok(!strays(&b, 0, 0) && !buf_check_old(&b).changed,
+		       "%s: nor after the driver moved the page", p->name);
+	}
+
+	buf_mark(&b);
+	set_clock_msr(v, 0);
+	VMM_MUST(guest_call(v, &(struct guest_cmd){ .op = GUEST_NOP }, NULL));
+	vcpu_destroy(v);
+	vm_destroy(vm);
+	tap_ok(!buf_changes(&b) && !buf_check_old(&b).bad_counts, "%s: and without the VM: %s", p->name,
+	       buf_changes(&b) ?: "yes");
+	buf_close(&b);
+}
+
+int main(void)
+{
+	const char *param = getenv("KVM_ALLOW_UNSAFE_MAPPINGS");
+	enum kvm_kind kind = !tap_kvm_patched() ? STOCK : param && *param == '1' ? UNSAFE : PATCHED;
+
+	kit_start();
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+		test_place(&places[i], places[i].written[kind]);
+	return kit_finish();
+}

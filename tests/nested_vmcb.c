@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A guest runs a nested guest whose VMCB lies in memory of every kind: KVM maps it for itself, without
+ * a notifier, only where it holds a reference or where allow_unsafe_mappings says that it may.
+ *
+ * Contract: 4; also 2 and, for refcounted pages, 7. Page counts are equal at every step.
+ *
+ * Seen to fail: with the lookup of kvm_vcpu_map() allowing non-refcounted pfns; with kvm_vcpu_unmap()
+ * putting every page; with the parameter writable.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/kit.h"
+
+#define PARAMETER	"/sys/module/kvm/parameters/allow_unsafe_mappings"
+#define SCRATCH_SLOT	2u
+#define SCRATCH_GPA	0x10000000ull	/* ordinary memory, where the nested guest stores a word */
+#define ROUNDS		3
+#define VECTOR_GP	13u
+
+/* Of the VMCB, as in the AMD64 manual. */
+#define VMCB_ASID	0x58
+#define VMCB_EXITCODE	0x70
+
+/* What becomes of a VMRUN or VMSAVE. */
+enum fate {
+	UNTRIED,	/* the test leaves it */
+	WORKS,
+	REFUSED,	/* #GP for the guest, which can use the page as memory all the same */
+	NO_PAGE,	/* KVM_RUN fails with EFAULT, for the guest cannot use the page at all */
+};
+
+enum kvm_kind { STOCK, PATCHED, UNSAFE };
+
+static const struct place {
+	const char *name;
+	struct pfnmap_create spec;
+	uint32_t page;
+	enum fate fate[UNSAFE + 1];
+} places[] = {
+	{ "first page of a non-compound chunk", { .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = 8 },
+	  0, { WORKS, WORKS, WORKS } },
+	{ "tail page of a non-compound chunk", { .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = 8 },
+	  5, { NO_PAGE, REFUSED, WORKS } },
+	{ "non-compound page of order 0", { .kind = PFNMAP_NONCOMPOUND, .pages = 8 },
+	  5, { WORKS, WORKS, WORKS } },
+	{ "head of a compound page", { .kind = PFNMAP_COMPOUND, .order = 3, .pages = 8 },
+	  0, { WORKS, WORKS, WORKS } },
+	{ "tail of a compound page", { .kind = PFNMAP_COMPOUND, .order = 3, .pages = 8 },
+	  5, { NO_PAGE, REFUSED, WORKS } },
+	{ "single page", { .kind = PFNMAP_SINGLE, .pages = 8 }, 5, { WORKS, WORKS, WORKS } },
+	{ "page of shmem", { .kind = PFNMAP_SHMEM, .pages = 8 }, 5, { WORKS, WORKS, WORKS } },
+	{ "page in a VM_MIXEDMAP mapping", { .kind = PFNMAP_MIXED, .pages = 8 },
+	  5, { WORKS, WORKS, WORKS } },
+	{ "reserved page", { .kind = PFNMAP_RESERVED, .pages = 8 }, 5, { WORKS, REFUSED, WORKS } },
+	/* Stock warns about its count of 0, once, and would accept it. */
+	{ "reserved page with a count of 0", { .kind = PFNMAP_RESERVED, .order = 3, .pages = 8 },
+	  5, { UNTRIED, REFUSED, WORKS } },
+	{ "memory without struct page", { .kind = PFNMAP_BAR, .pages = 8 },
+	  5, { WORKS, REFUSED, WORKS } },
+};
+
+static const char *const fate_names[] = {
+	[WORKS] = "works", [REFUSED] = "raises #GP", [NO_PAGE] = "ends KVM_RUN with EFAULT",
+};
+
+static enum fate fate_of(const struct guest_outcome *out)
+{
+	if (out->end == GUEST_DONE)
+		return WORKS;
+	if (out->end == GUEST_EXCEPTION && out->vector == VECTOR_GP)
+		return REFUSED;
+	return kit_efault(out) ? NO_PAGE : UNTRIED;
+}
+
+static void run_nested(struct vcpu *v, const struct place *p, const struct buf *b, uint64_t *scratch,
+		       uint32_t flags, enum fate want)
+{
+	uint64_t at = (uint64_t)p->page * KIT_PAGE;
+	struct guest_cmd cmd = {
+		.op = GUEST_VMRUN, .flags = flags, .gpa = KIT_GPA + at, .gpa2 = SCRATCH_GPA,
+	};
+	const char *npt = flags & GUEST_NPT ? "with NPT" : "without NPT";
+	struct guest_outcome out;
+	int ok = 0;
+
+	for (int i = 1; i <= ROUNDS; i++) {
+		*scratch = 0;
+		if (want != NO_PAGE)
+			buf_set_word(b, at + VMCB_EXITCODE, 0);
+		cmd.value = i;
+		guest_call(v, &cmd, &out);
+		if (fate_of(&out) != want)
+			break;
+		/* What the guest wrote by its own page tables, what KVM wrote, what ran. */
+		if (want == WORKS)
+			ok += out.result == GUEST_L2_VMMCALL && *scratch == cmd.value &&
+			      buf_word(b, at + VMCB_EXITCODE) == GUEST_L2_VMMCALL;
+		else if (want == REFUSED)
+			ok += !*scratch && (uint32_t)buf_word(b, at + VMCB_ASID) == 1 &&
+			      !buf_word(b, at + VMCB_EXITCODE);
+		else
+			ok += !*scratch && !buf_word(b, at + VMCB_ASID);
+	}
+	tap_ok(ok == ROUNDS, "%s: a nested guest %s %s: %s", p->name, npt, fate_names[want],
+	       guest_describe(&out));
+}
+
+static void test_place(const struct place *p, enum fate want)
+{
+	struct guest_cmd save = {
+		.op = GUEST_VMSAVE, .gpa = KIT_GPA + (uint64_t)p->page * KIT_PAGE,
+	};
+	enum fate save_want = want == NO_PAGE ? REFUSED : want;
+	uint64_t *scratch = vm_anon(KIT_PAGE, KIT_PAGE);
+	struct vm *vm = vm_create(0);
+	struct vcpu *v = vcpu_create(vm, VCPU_LONG);
+	struct guest_outcome out;
+	struct buf b;
+
+	buf_open(&b, &p->spec);
+	buf_map(&b, KIT_RW);
+	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
+	VMM_MUST(vm_slot_set(vm, SCRATCH_SLOT, SCRATCH_GPA, KIT_PAGE, scratch, 0));
+	/* Mapped counted pages count their mappings: compare with the state from here. */
+	if (p->spec.kind == PFNMAP_MIXED) {
+		memset(b.map, 0, b.size);
+		buf_mark(&b);
+	}
+
+	run_nested(v, p, &b, scratch, 0, want);
+	run_nested(v, p, &b, scratch, GUEST_NPT, want);
+	/* VMSAVE is KVM's access alone, the guest need not touch the page before. */
+	guest_call(v, &save, &out);
+	tap_ok(fate_of(&out) == save_want, "%s: VMSAVE %s: %s", p->name, fate_names[save_want],
+	       guest_describe(&out));
+	tap_ok(!buf_changes(&b), "%s: the pages are as before: %s", p->name, buf_changes(&b) ?: "yes");
+
+	vcpu_destroy(v);
+	vm_destroy(vm);
+	tap_ok(!buf_changes(&b), "%s: and without the VM: %s", p->name, buf_changes(&b) ?: "yes");
+	buf_close(&b);
+	munmap(scratch, KIT_PAGE);
+}
+
+/* The parameter is what the administrator said at load time and stays so. */
+static void test_parameter(bool unsafe)
+{
+	int fd = open(PARAMETER, O_WRONLY);
+
+	tap_ok(fd < 0 && errno == EACCES, "the parameter cannot be written: %s",
+	       fd < 0 ? strerror(errno) : "it can");
+	if (fd >= 0)
+		close(fd);
+	tap_is(kit_param("kvm", "allow_unsafe_mappings"), unsafe, "it has its value of load time");
+}
+
+int main(void)
+{
+	const char *param = getenv("KVM_ALLOW_UNSAFE_MAPPINGS");
+	enum kvm_kind kind = !tap_kvm_patched() ? STOCK : param && *param == '1' ? UNSAFE : PATCHED;
+
+	kit_start();
+	if (kind == STOCK)
+		tap_ok(access(PARAMETER, F_OK), "stock KVM has no such parameter");
+	else
+		test_parameter(kind == UNSAFE);
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+		if (places[i].fate[kind] != UNTRIED)
+			test_place(&places[i], places[i].fate[kind]);
+	return kit_finish();
+}
