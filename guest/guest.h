@@ -31,7 +31,7 @@ enum guest_op {
 
 /* struct guest_cmd.flags */
 #define GUEST_LOOP	1u	/* until guest_stop() or a wrong word; stores: value + pass */
-#define GUEST_NPT	2u	/* GUEST_VMRUN with nested paging, through the guest's own tables */
+#define GUEST_NPT	2u	/* GUEST_VMRUN with nested paging: the first 4 GiB, 2 MiB pages */
 
 /*
  * GUEST_VMRUN builds a VMCB in the page at `gpa` and enters a nested guest (long mode, the
@@ -60,6 +60,7 @@ struct guest_block {
 	uint64_t result;		/* guest to host */
 	uint64_t result2;
 	uint64_t hsave;			/* host to guest: page for VM_HSAVE_PA */
+	uint64_t ncr3;			/* host to guest: nested page tables of GUEST_NPT */
 };
 #endif /* !__ASSEMBLER__ */
 
@@ -67,7 +68,10 @@ struct guest_block {
 #define GUEST_PORT_DONE		0xe0	/* command finished, results are valid */
 #define GUEST_PORT_EXCEPTION	0xe1	/* exception: it is described on the stack */
 
-/* Memory map of the low slot; what is at or above GUEST_LOW_SIZE is the library's user's. */
+/*
+ * Memory map of the low slot; GUEST_SCRATCH is for the library's user, as is all at or above
+ * GUEST_LOW_SIZE.
+ */
 #define GUEST_LOW_SIZE		0x100000u
 #define GUEST_MAX_VCPUS		16u
 #define GUEST_BLOCKS		0x1000u	/* a struct guest_block for each vCPU */
@@ -82,7 +86,9 @@ struct guest_block {
 #define GUEST_STACKS		0x6000u	/* below 64 KiB, because real mode pushes through SP */
 #define GUEST_STACK_SIZE	0x800u
 #define GUEST_HSAVE		0x10000u	/* a page for each vCPU */
-#define GUEST_TABLES		0x20000u	/* page tables, to the end of the slot */
+#define GUEST_SCRATCH		0x20000u	/* yours: a VMCB in ordinary memory, say */
+#define GUEST_SCRATCH_SIZE	0x4000u
+#define GUEST_TABLES		0x24000u	/* page tables, to the end of the slot */
 
 /*
  * The guest program starts with its exception stubs, one for each vector; the entry point

@@ -102,7 +102,7 @@ void svm_run(struct guest_block *b, uint64_t value)
 	put32(vmcb, VMCB_ASID, 1);
 	if (b->cmd.flags & GUEST_NPT) {
 		put64(vmcb, VMCB_NESTED_CTL, 1);
-		put64(vmcb, VMCB_N_CR3, read_reg(cr3));
+		put64(vmcb, VMCB_N_CR3, b->ncr3);
 	}
 
 	put_seg(vmcb, VMCB_CS, GUEST_CS64, SEG_CODE64);

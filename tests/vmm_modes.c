@@ -387,6 +387,7 @@ static void test_nested(unsigned int flags, const char *name)
 {
 	struct guest_cmd cmd = { .op = GUEST_VMRUN, .flags = flags, .gpa = BASE };
 	struct guest_cmd save = { .op = GUEST_VMSAVE, .gpa = BASE + 4096 };
+	struct guest_outcome out;
 	struct vm *vm = vm_create(0);
 	struct vcpu *v = vcpu_create(vm, VCPU_LONG);
 
@@ -396,6 +397,17 @@ static void test_nested(unsigned int flags, const char *name)
 	cmd.value = 0x4c32;
 	call(v, cmd);
 	tap_is(mem[1024], 0x4c32, "%s: it stores a word", name);
+
+	/* Were the store emulated by KVM, this would be an MMIO exit. */
+	mprotect(mem, SIZE, PROT_NONE);
+	cmd.gpa = GUEST_SCRATCH;
+	cmd.value = 0x4c33;
+	guest_call(v, &cmd, &out);
+	tap_ok(out.end == GUEST_RUN_FAILED && out.err == EFAULT,
+	       "%s: it has no more access than the host: %s", name, guest_describe(&out));
+	mprotect(mem, SIZE, PROT_READ | PROT_WRITE);
+	tap_ok(guest_resume(v, &out) == 0 && out.result == GUEST_L2_VMMCALL && mem[1024] == 0x4c33,
+	       "%s: resumed, the store succeeds", name);
 	tap_is(call(v, save), 0, "%s: VMSAVE", name);
 	vcpu_destroy(v);
 	vm_destroy(vm);
@@ -432,13 +444,13 @@ int main(void)
 	test_pages(MADV_NOHUGEPAGE, "pages_4k");
 	test_pages(MADV_HUGEPAGE, "pages_2m");
 	if (amd_npt() < 0) {
-		tap_skip(8, "a nested guest needs kvm-amd");
+		tap_skip(12, "a nested guest needs kvm-amd");
 	} else {
 		test_nested(0, "without NPT");
 		if (amd_npt())
 			test_nested(GUEST_NPT, "with NPT");
 		else
-			tap_skip(3, "nested page tables need kvm-amd's npt=1");
+			tap_skip(5, "nested page tables need kvm-amd's npt=1");
 		test_nested_refused();
 	}
 	return tap_done();

@@ -37,6 +37,8 @@ static int prepare(struct vcpu *v, const struct guest_cmd *cmd)
 			return ret;
 	}
 	v->idle = false;
+	if (cmd->flags & GUEST_NPT)
+		b->ncr3 = vm_nested_root(v->vm);
 	b->cmd = *cmd;
 	if (!b->cmd.stride)
 		b->cmd.stride = 8;

@@ -21,4 +21,11 @@ extern const char vmm_guest64[], vmm_guest64_end[];
  */
 uint64_t vm_page_root(struct vm *vm, enum vcpu_mode mode);
 
+/*
+ * The same for the nested tables of GUEST_NPT. Using the guest's own as such would do harm: KVM
+ * write-protects nested tables, a walk of the nested guest's tables counts as a write, so that KVM
+ * would emulate the nested guest's instructions instead of mapping memory for them.
+ */
+uint64_t vm_nested_root(struct vm *vm);
+
 #endif

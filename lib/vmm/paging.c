@@ -21,7 +21,6 @@ typedef unsigned long long ull;
 #define SHIFT_4K	12
 #define SHIFT_2M	21
 #define SHIFT_1G	30
-#define SHIFT_512G	39
 
 static uint64_t *table_at(struct vm *vm, uint64_t gpa)
 {
@@ -60,23 +59,23 @@ static int make_table(struct vm *vm, uint64_t *entry, unsigned int shift, bool p
 		for (unsigned int i = 0; i < 512; i++)
 			table[i] = child + ((uint64_t)i << shift);
 	}
-	/* the upper bits of a PDPTE are reserved with PAE */
+	/* PAE reserves these bits of a PDPTE */
 	*entry = gpa | PTE_P | (pdpte ? 0 : PTE_W | PTE_U | PTE_A);
 	return 0;
 }
 
-static int map_page(struct vm *vm, enum vcpu_mode mode, uint64_t gva, uint64_t leaf,
+/* Tables of `levels` levels, 3 for PAE, 4 for long mode and nested ones. */
+static int map_page(struct vm *vm, uint64_t root, unsigned int levels, uint64_t gva, uint64_t leaf,
 		    unsigned int leaf_shift)
 {
-	unsigned int shift = mode == VCPU_PAE ? SHIFT_1G : SHIFT_512G;
-	uint64_t *table = table_at(vm, mode == VCPU_PAE ? vm->root_pae : vm->root_long);
+	unsigned int shift = SHIFT_4K + 9 * (levels - 1);
+	uint64_t *table = table_at(vm, root);
 
 	for (; shift > leaf_shift; shift -= 9) {
 		uint64_t *entry = &table[gva >> shift & 511];
 
 		if (!(*entry & PTE_P) || (*entry & PTE_PS)) {
-			bool pdpte = mode == VCPU_PAE && shift == SHIFT_1G;
-			int ret = make_table(vm, entry, shift, pdpte);
+			int ret = make_table(vm, entry, shift, levels == 3 && shift == SHIFT_1G);
 
 			if (ret)
 				return ret;
@@ -87,11 +86,52 @@ static int map_page(struct vm *vm, enum vcpu_mode mode, uint64_t gva, uint64_t l
 	return 0;
 }
 
+static int map_range(struct vm *vm, uint64_t root, unsigned int levels, uint64_t gva, uint64_t gpa,
+		     uint64_t len, unsigned int shift, uint32_t flags)
+{
+	uint64_t bits = PTE_P | PTE_U | PTE_A | PTE_D;
+
+	if (!(flags & VM_MAP_RO))
+		bits |= PTE_W;
+	if (flags & VM_MAP_NX)
+		bits |= PTE_NX;
+	if (shift > SHIFT_4K)
+		bits |= PTE_PS;
+	for (uint64_t off = 0; off < len; off += 1ull << shift) {
+		int ret = map_page(vm, root, levels, gva + off, (gpa + off) | bits, shift);
+
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+/* The root in *root, after building identity tables for the first 4 GiB if there are none. */
+static uint64_t get_root(struct vm *vm, uint64_t *root, unsigned int levels)
+{
+	if (!*root) {
+		*root = VMM_MUST(new_table(vm));
+		VMM_MUST(map_range(vm, *root, levels, 0, 0, 1ull << 32, SHIFT_2M, 0));
+	}
+	return *root;
+}
+
+uint64_t vm_page_root(struct vm *vm, enum vcpu_mode mode)
+{
+	if (mode == VCPU_PAE)
+		return get_root(vm, &vm->root_pae, 3);
+	return get_root(vm, &vm->root_long, 4);
+}
+
+uint64_t vm_nested_root(struct vm *vm)
+{
+	return get_root(vm, &vm->root_nested, 4);
+}
+
 int vm_map(struct vm *vm, enum vcpu_mode mode, uint64_t gva, uint64_t gpa, uint64_t len,
 	   uint64_t page, uint32_t flags)
 {
 	uint64_t limit = mode == VCPU_PAE ? 1ull << 32 : 1ull << 47;
-	uint64_t bits = PTE_P | PTE_U | PTE_A | PTE_D;
 	unsigned int shift;
 
 	switch (page) {
@@ -111,30 +151,6 @@ int vm_map(struct vm *vm, enum vcpu_mode mode, uint64_t gva, uint64_t gpa, uint6
 	    gva > limit - len || ((gva | gpa | len) & (page - 1)) || (gpa & ~PTE_ADDR))
 		return vmm_fail(EINVAL, "vm_map: gva 0x%llx gpa 0x%llx len 0x%llx",
 				(ull)gva, (ull)gpa, (ull)len);
-
-	vm_page_root(vm, mode);
-	if (!(flags & VM_MAP_RO))
-		bits |= PTE_W;
-	if (flags & VM_MAP_NX)
-		bits |= PTE_NX;
-	if (shift > SHIFT_4K)
-		bits |= PTE_PS;
-	for (uint64_t off = 0; off < len; off += page) {
-		int ret = map_page(vm, mode, gva + off, (gpa + off) | bits, shift);
-
-		if (ret)
-			return ret;
-	}
-	return 0;
-}
-
-uint64_t vm_page_root(struct vm *vm, enum vcpu_mode mode)
-{
-	uint64_t *root = mode == VCPU_PAE ? &vm->root_pae : &vm->root_long;
-
-	if (!*root) {
-		*root = VMM_MUST(new_table(vm));
-		VMM_MUST(vm_map(vm, mode, 0, 0, 1ull << 32, 1ull << SHIFT_2M, 0));
-	}
-	return *root;
+	return map_range(vm, vm_page_root(vm, mode), mode == VCPU_PAE ? 3 : 4, gva, gpa, len, shift,
+			 flags);
 }

@@ -44,7 +44,8 @@ struct vm {
 	int stats_fd;			/* -1: not opened yet; in struct vcpu likewise */
 	void *low;			/* memory of slot 0, GUEST_LOW_SIZE bytes */
 	uint64_t next_table;		/* next free page-table page in it */
-	uint64_t root_pae, root_long;	/* 0: not built yet */
+	uint64_t root_pae, root_long;	/* page tables; 0: not built yet */
+	uint64_t root_nested;
 	unsigned int nr_vcpus;
 	struct vm_slot slots[VM_MAX_SLOTS];
 };
