@@ -628,7 +628,7 @@ static ssize_t buffer_piece(struct pfnmap_buffer *buf, loff_t pos, void *bounce,
 	size_t offset = offset_in_page(pos);
 	ssize_t ret = 0;
 
-	len = min(len, PAGE_SIZE - offset);
+	len = min_t(size_t, len, PAGE_SIZE - offset);
 
 	mutex_lock(&buf->lock);
 	if (!buf->pages) {
@@ -679,7 +679,7 @@ static ssize_t buffer_write(struct file *file, const char __user *from, size_t c
 		return -ENOMEM;
 
 	while (done < count) {
-		size_t len = min(count - done, PAGE_SIZE - offset_in_page(*ppos));
+		size_t len = min_t(size_t, count - done, PAGE_SIZE - offset_in_page(*ppos));
 
 		if (copy_from_user(bounce, from + done, len)) {
 			ret = -EFAULT;

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# The stand-in GPU driver. kbuild writes beside the sources it is given, so it is
-# given copies below $(B).
+# exporter/rules.mk - the stand-in GPU driver. Kbuild writes beside the sources it
+# is given, so it is given copies below $(B).
 
 EXPORTER_SRC := exporter/Kbuild $(wildcard exporter/*.[ch])
 
-$(R)/exporter/pfnmap_exporter.ko: $(EXPORTER_SRC) $(R)/version
+# The environment of the calling make means nothing to Kbuild.
+$(R)/exporter/pfnmap_exporter.ko: $(EXPORTER_SRC) exporter/rules.mk $(R)/version
 	@printf '  %-8s %s\n' EXPORTER $@
 	$(Q)mkdir -p $(@D) && cp -p $(EXPORTER_SRC) $(@D)/
-	$(Q)$(MAKE) $(if $(V),,-s) -C $(KDIR) M=$(abspath $(@D)) modules
+	$(Q)env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES \
+		make -C $(KDIR) M=$(abspath $(@D)) modules >$(@D)/build.log 2>&1 || \
+		{ cat $(@D)/build.log >&2; exit 1; }
