@@ -6,6 +6,9 @@ KERNEL ?= 6.1
 B := build
 
 MAKEFLAGS += --no-print-directory
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -71,7 +74,7 @@ $(error stopped)
 endif
 
 R := $(B)/$(REL)
-LOCK := scripts/locked.sh $(B)/lock
+LOCK = scripts/locked.sh $(R)/$(1).lock
 KDIR := /usr/src/linux-headers-$(REL)
 SERIES_DIR ?= kvm/series/$(SERIES)
 NEW_DIR ?= kvm/new
@@ -86,13 +89,6 @@ HOST_PROGS :=
 TOOLS :=
 CHECKS :=
 
-.PHONY: deps image modules exporter programs initramfs
-deps:
-image: $(VMLINUZ)
-modules: $(R)/modules/kvm.ko
-exporter: $(R)/exporter/pfnmap_exporter.ko
-initramfs: $(R)/initramfs.cpio
-
 # Changes only when the release gets other packages.
 $(R)/version: FORCE
 	$(Q)mkdir -p $(@D) && echo $(VERSION) | cmp -s - $@ || echo $(VERSION) >$@
@@ -100,36 +96,42 @@ $(R)/version: FORCE
 IMAGE := $(R)/image
 VMLINUZ := $(IMAGE)/boot/vmlinuz-$(REL)
 $(VMLINUZ): $(R)/version
-	$(Q)$(LOCK) scripts/fetch.sh image $(IMAGE_PKG) $(VERSION) $(IMAGE)
+	$(Q)$(call LOCK,image) scripts/fetch.sh image $(IMAGE_PKG) $(VERSION) $(IMAGE)
 	$(Q)touch $@
 
 SOURCE := $(B)/cache/$(SOURCE_PKG)_$(VERSION).tar.xz
-$(SOURCE):
-	$(Q)$(LOCK) scripts/fetch.sh source $(SOURCE_PKG) $(VERSION) $@
+$(SOURCE): | $(R)/version
+	$(Q)$(call LOCK,source) scripts/fetch.sh source $(SOURCE_PKG) $(VERSION) $@
 
 STOCK := $(R)/stock/arch/x86/kvm/Kbuild
 $(STOCK): $(R)/version kvm/prepare.sh kvm/Kbuild | $(SOURCE)
 	@printf '  %-8s %s\n' EXTRACT "KVM from $(SOURCE_PKG) $(VERSION)"
-	$(Q)$(LOCK) kvm/prepare.sh $(SOURCE) $(R)/stock
+	$(Q)$(call LOCK,kvm) kvm/prepare.sh $(SOURCE) $(R)/stock
 
 # Changes only when what is in the series does, not with the times of files.
-$(R)/series.id: FORCE
+$(R)/series.id: FORCE | $(R)/version
 	$(Q)scripts/series-id.sh $(SERIES_DIR) $(NEW_DIR) >$@.new
 	$(Q)cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 PREPARED := $(R)/kvm/arch/x86/kvm/Kbuild
 $(PREPARED): $(STOCK) $(R)/series.id
 	@printf '  %-8s %s\n' PATCH "$(words $(wildcard $(SERIES_DIR)/*.patch)) patches of $(SERIES_DIR)"
-	$(Q)$(LOCK) kvm/prepare.sh $(R)/stock $(R)/kvm $(SERIES_DIR) $(NEW_DIR)
+	$(Q)$(call LOCK,kvm) kvm/prepare.sh $(R)/stock $(R)/kvm $(SERIES_DIR) $(NEW_DIR)
 
 MODULES := $(addprefix $(R)/modules/,kvm.ko kvm-amd.ko kvm-intel.ko Module.symvers)
 $(MODULES) &: $(PREPARED) scripts/modules.sh
 	@printf '  %-8s %s\n' KVM "$(R)/modules (about a minute)"
-	$(Q)$(LOCK) scripts/modules.sh $(R)/kvm $(KDIR) $(R)/modules
+	$(Q)$(call LOCK,kvm) scripts/modules.sh $(R)/kvm $(KDIR) $(R)/modules
 
 include $(wildcard $(addsuffix /rules.mk,guest lib/vmm exporter rig tests demo))
 
+.PHONY: deps image modules exporter programs initramfs
+deps:
+image: $(VMLINUZ)
+modules: $(MODULES)
+exporter: $(R)/exporter/pfnmap_exporter.ko
 programs: $(HOST_PROGS) $(TOOLS)
+initramfs: $(R)/initramfs.cpio
 
 # It takes along the modules that there are: build them first.
 $(R)/initramfs.cpio: | $(MODULES) $(R)/exporter/pfnmap_exporter.ko
@@ -145,13 +147,13 @@ check-build: modules image
 
 .PHONY: tree series check-series
 tree: $(SOURCE)
-	$(Q)$(LOCK) scripts/tree.sh make $(R)/tree $(SOURCE) $(SERIES_DIR) $(NEW_DIR)
+	$(Q)$(call LOCK,tree) scripts/tree.sh make $(R)/tree $(SOURCE) $(SERIES_DIR) $(NEW_DIR)
 
-series:
-	$(Q)$(LOCK) scripts/tree.sh save $(R)/tree $(SERIES_DIR) $(NEW_DIR)
+series: | $(R)/version
+	$(Q)$(call LOCK,tree) scripts/tree.sh save $(R)/tree $(SERIES_DIR) $(NEW_DIR)
 
 check-series: $(STOCK)
-	$(Q)scripts/locked.sh $(R)/bisect.lock scripts/bisect.sh $(R)/stock $(SERIES_DIR) $(NEW_DIR) $(KDIR) $(R)/bisect
+	$(Q)$(call LOCK,bisect) scripts/bisect.sh $(R)/stock $(SERIES_DIR) $(NEW_DIR) $(KDIR) $(R)/bisect
 
 endif
 
