@@ -32,11 +32,13 @@ todo=${todo% }
 
 install_all() {
 	# shellcheck disable=SC2086 # package names
-	as_root env DEBIAN_FRONTEND=noninteractive \
-		apt-get -q -y --no-install-recommends --allow-downgrades install $todo \
+	$root env DEBIAN_FRONTEND=noninteractive \
+		apt-get -q -y -o DPkg::Lock::Timeout=120 \
+		--no-install-recommends --allow-downgrades install $todo \
 		>"$log" 2>&1
 }
 
+find_root || die "packages are missing, run as root: apt-get install $todo"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 step APT "installing $todo"

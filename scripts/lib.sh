@@ -11,15 +11,14 @@ die() {
 	exit 1
 }
 
-# as_root CMD...: run a command as root; die when that is not possible.
-as_root() {
-	if [ "$(id -u)" -eq 0 ]; then
-		"$@"
-	elif command -v sudo >/dev/null; then
-		sudo "$@"
-	else
-		die "needs root, and sudo is not installed: run as root: $*"
-	fi
+# find_root: set $root to what a command that needs root is started with; fails
+# if there is no way.
+find_root() {
+	root=
+	[ "$(id -u)" -eq 0 ] || {
+		root=sudo
+		command -v sudo >/dev/null
+	}
 }
 
 # reason LOG: the line of a log that says best why a command failed. A full disk
@@ -38,6 +37,8 @@ apt_update() {
 	[ -z "${apt_updated:-}" ] || return 0
 	apt_updated=1
 	step APT "updating the package lists"
-	as_root apt-get -q update >/dev/null 2>&1 ||
-		echo "${0##*/}: apt-get update failed; going on with the lists there are" >&2
+	# shellcheck disable=SC2086 # empty, or one word
+	if ! find_root || ! $root apt-get -q update >/dev/null 2>&1; then
+		step APT "that failed: going on with the lists there are"
+	fi
 }

@@ -62,6 +62,7 @@ else
 fi
 
 cd "$top"
+unset MAKEFLAGS MAKELEVEL
 before=$(stat -c %Y.%i "build/$rel/modules"/*)
 run make modules KERNEL="$KERNEL"
 ok 'make modules says nothing when nothing changed' \

@@ -5,7 +5,7 @@
 set -eu
 # shellcheck source=tests/build/tap.sh
 . "$(dirname "$0")/tap.sh"
-plan 9
+plan 10
 
 headers=linux-headers-6.1.0-10-amd64
 fake dpkg-query <<EOF
@@ -14,6 +14,7 @@ case \$* in
 *) printf 'installed 1.0' ;;
 esac
 EOF
+# Root or not, apt-get is ours.
 fake sudo <<'EOF'
 exec "$@"
 EOF
@@ -45,6 +46,17 @@ rm "$work/headers"
 with_fakes "$top/scripts/deps.sh" "$headers=6.1.10-1"
 ok 'a failure ends with its reason' test "$status" -ne 0 -a "$(tail -n 1 "$work/out")" = \
 	"deps.sh: cannot install $headers=6.1.10-1: E: Unable to fetch some archives"
+fake id <<'EOF'
+echo 1000
+EOF
+fake sudo <<'EOF'
+echo 'a test is not in the sudoers file' >&2
+exit 1
+EOF
+with_fakes "$top/scripts/deps.sh" "$headers=6.1.10-1"
+ok 'so does one to become root' test "$status" -ne 0 -a "$(tail -n 1 "$work/out")" = \
+	"deps.sh: cannot install $headers=6.1.10-1: a test is not in the sudoers file"
+rm "$work/bin/id" "$work/bin/sudo"
 with_fakes "$top/scripts/fetch.sh" source linux-source-0 1.0 "$work/source.tar.xz"
 ok 'a failed download ends with its reason' test "$status" -ne 0 -a "$(tail -n 1 "$work/out")" = \
 	'fetch.sh: cannot download linux-source-0 1.0: E: Unable to fetch some archives'
