@@ -287,7 +287,10 @@ uint32_t guest_progress(struct vcpu *v);
 /* Wait until `passes` more passes are finished; -ETIMEDOUT after `ms` milliseconds. */
 int guest_wait_progress(struct vcpu *v, uint32_t passes, unsigned int ms);
 
-/* End a GUEST_LOOP after its present pass. */
+/*
+ * End a GUEST_LOOP after its present pass. A call that begins takes an earlier stop back: where
+ * the thread is one of vcpu_start() that calls guest_call(), wait for progress first.
+ */
 void guest_stop(struct vcpu *v);
 
 /* Wait for the end of guest_start(); returns as guest_call(). */
