@@ -9,7 +9,9 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 #include "rig/host.h"
 #include "rig/stream.h"
@@ -97,6 +99,22 @@ static void add(const char **argv, size_t *n, const char *option, const char *va
 	argv[(*n)++] = value;
 }
 
+/* The frequency of this machine's TSC, which the emulated one follows unless it counts instructions. */
+static long tsc_khz(void)
+{
+	struct timespec start, end;
+	unsigned long long ticks;
+	long ns;
+
+	clock_gettime(CLOCK_MONOTONIC, &start);
+	ticks = __rdtsc();
+	sleep_ms(20);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	ticks = __rdtsc() - ticks;
+	ns = (end.tv_sec - start.tv_sec) * 1000000000L + end.tv_nsec - start.tv_nsec;
+	return (long)(ticks * 1000000 / ns);
+}
+
 static void __attribute__((noreturn)) exec_emulator(struct host *h, int channel, int qmp)
 {
 	/* Every host's devices; with -nodefaults it has nothing else. */
@@ -113,6 +131,7 @@ static void __attribute__((noreturn)) exec_emulator(struct host *h, int channel,
 	};
 	const struct host_opts *o = &h->opts;
 	char mem[32], cpus[16], rig[64], mon[64], console[600], log[512];
+	char append[256];
 	const char *argv[MAX_ARGS] = { "qemu-system-x86_64", "-nodefaults", "-no-reboot" };
 	size_t n = 3, i;
 	int fd;
@@ -135,12 +154,16 @@ static void __attribute__((noreturn)) exec_emulator(struct host *h, int channel,
 	add(argv, &n, "-kernel", o->kernel);
 	add(argv, &n, "-initrd", o->initramfs);
 	/*
-	 * loglevel=5: warnings and worse go to the console, which is slow. tsc=reliable: or the kernel
-	 * mistrusts the emulated TSC. Nobody needs a framebuffer console on the two displays.
+	 * loglevel=5: warnings and worse go to the console, which is slow. A kernel cannot calibrate
+	 * anything on a busy machine: it is told the frequency of the TSC, not to mistrust it later, and
+	 * not to check the timer interrupt. Nobody needs a framebuffer console on the two displays.
 	 */
-	add(argv, &n, "-append",
-	    "console=ttyS0 loglevel=5 panic=-1 tsc=reliable printk.devkmsg=on "
-	    "drm_kms_helper.fbdev_emulation=0");
+	snprintf(
+		append, sizeof(append),
+		"console=ttyS0 loglevel=5 panic=-1 printk.devkmsg=on tsc=reliable tsc_early_khz=%ld "
+		"no_timer_check drm_kms_helper.fbdev_emulation=0",
+		o->icount ? 1000000 : tsc_khz());
+	add(argv, &n, "-append", append);
 	add(argv, &n, "-chardev", rig);
 	add(argv, &n, "-chardev", mon);
 	add(argv, &n, "-chardev", console);

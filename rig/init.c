@@ -351,25 +351,29 @@ static int count_others(bool names)
 		n++;
 		len = strlen(message);
 		if (names)
-			snprintf(message + len, sizeof(message) - len, "%s%.*s) state %c",
-				 len ? ", " : "", (int)(paren - stat), stat, state);
+			snprintf(message + len, sizeof(message) - len, " %.*s) in state %c",
+				 (int)(paren - stat), stat, state);
 	}
 	if (proc)
 		closedir(proc);
 	return n;
 }
 
+/* Reap until no process is left, for so long; returns how many live on. */
 static int wait_for_others(int ms)
 {
 	long long deadline = now_ms() + ms;
-	int n;
+	pid_t pid;
 
 	for (;;) {
-		while (waitpid(-1, NULL, WNOHANG) > 0)
-			;
-		n = count_others(false);
-		if (!n || now_ms() >= deadline)
-			return n;
+		do {
+			pid = waitpid(-1, NULL, WNOHANG);
+		} while (pid > 0);
+		/* Every process descends from a child of ours. */
+		if (pid < 0)
+			return 0;
+		if (now_ms() >= deadline)
+			return count_others(false);
 		sleep_ms(5);
 	}
 }
@@ -478,12 +482,12 @@ static int supervise(pid_t pid, int fd, long long timeout_ms, struct outcome *ou
 	}
 	left = timeout ? count_others(false) - 1 : wait_for_others(SETTLE_MS);
 	if (left > 0 && !timeout) {
-		say("left over: ");
+		say("left over:");
 		count_others(true);
 	}
 	kill(-1, SIGKILL);
 	if (wait_for_others(KILL_MS)) {
-		say("not dying: ");
+		say("not dying:");
 		left = count_others(true);
 		out->kind = RIG_STUCK;
 	} else if (timeout) {
@@ -628,8 +632,11 @@ static int do_mark(char **words)
 	char line[512];
 	int len, err = 0;
 
-	/* <4>: a warning, so that it reaches the console whatever the log level is. */
-	len = snprintf(line, sizeof(line), "<4>rig: %s", words[0]);
+	/*
+	 * <4>: a warning, so that it reaches the console. Without a line break the kernel would keep it
+	 * until the next message.
+	 */
+	len = snprintf(line, sizeof(line), "<4>rig: %s\n", words[0]);
 	if (fd < 0 || write(fd, line, len) != len)
 		err = fail(errno, "/dev/kmsg");
 	if (fd >= 0)

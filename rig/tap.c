@@ -52,8 +52,10 @@ static void add_skip(struct tap *t, const char *reason, const char *line)
 	int i;
 
 	t->skipped++;
-	if (!*reason)
+	if (!*reason) {
 		note(&t->failures, "a skip without a reason: %s", line);
+		return;
+	}
 	for (i = 0; i < t->skips.n; i++)
 		if (!strcmp(t->skips.line[i], reason))
 			return;

@@ -233,7 +233,7 @@ static bool load_modules(struct runner *r, struct job *j, struct notes *notes)
 {
 	bool fresh = false, loaded = true;
 	struct host_reply reply;
-	int i;
+	int i, complaints;
 
 	for (i = 0; i < j->test->n_options; i++)
 		if (j->test->options[i].kind == OPT_FRESH)
@@ -255,12 +255,13 @@ static bool load_modules(struct runner *r, struct job *j, struct notes *notes)
 	for (i = 0; loaded && i < j->test->n_options; i++)
 		if (j->test->options[i].kind == OPT_NEED && (j->test->options[i].kvm & j->kvm))
 			loaded = load_needed(r, j->test->options[i].value, notes);
-	if (host_log(r->host, NULL, 0, NULL, note_line, notes)) {
-		note(notes, "the kernel complained while modules were loaded");
-		loaded = false;
-	}
+	complaints = host_log(r->host, NULL, 0, NULL, note_line, notes);
 	note_loss(r, notes);
-	return loaded;
+	if (!complaints && host_alive(r->host))
+		return loaded;
+	note(notes, "the kernel complained before the program was started");
+	stop_host(r);
+	return false;
 }
 
 /* --- one test --- */
@@ -493,10 +494,8 @@ static void run_job(struct runner *r, struct job *j, struct record *rec, long *m
 			note(rec->notes, "%s", r->error);
 			return;
 		}
-		if (!load_modules(r, j, rec->notes)) {
-			stop_host(r);
+		if (!load_modules(r, j, rec->notes))
 			return;
-		}
 		if (!check_allows(r, j, &rec->tap.skips))
 			return;
 		host_do(r->host, &reply, "mark", j->test->name, NULL);
@@ -504,7 +503,8 @@ static void run_job(struct runner *r, struct job *j, struct record *rec, long *m
 		run_in_host(r, j, rec, &reply);
 	}
 	*ms = (long)(now_ms() - start);
-	tap_end(&rec->tap);
+	if (reply.kind == HOST_EXIT)
+		tap_end(&rec->tap);
 
 	if (reply.kind != HOST_EXIT || reply.left || (reply.value && !rec->tap.failures.n))
 		note(rec->notes, "%s", host_explain(&reply));
