@@ -42,7 +42,8 @@ void drm_create_movable(struct drm_dev *dev, struct drm_buf *buf, uint32_t pages
 
 /*
  * Move it to video memory, which moves others to system memory when there is no room. bochs-drm: by
- * showing it, so that it stays until another is shown. qxl: it stays until room is needed.
+ * showing it, so that it stays until another is shown; the first call also sets the mode, at which
+ * the device clears the beginning of its memory. qxl: it stays until room is needed.
  */
 void drm_to_vram(struct drm_dev *dev, const struct drm_buf *buf);
 

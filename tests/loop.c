@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Guests that go on while their memory is changed under them; loop.h describes the functions. */
+#include <errno.h>
 #include <time.h>
 
 #include "tests/kit.h"
@@ -23,7 +24,7 @@ static int run(struct vcpu *v, void *arg)
 		} else if (kit_efault(&l->out)) {
 			l->efault++;
 			tick();
-		} else {
+		} else if (ret != -EINTR) {
 			return ret;
 		}
 		ret = guest_resume(v, &l->out);

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Buffers of bochs-drm and qxl compete for video memory: the driver moves them there and out to system
+ * memory and back while two vCPUs count in every page of theirs, and not one increment is lost.
+ *
+ * Contract: 3 (the driver's notifier call precedes each copy). Stock KVM can use a buffer only while
+ * it is in video memory, which has no struct pages; system memory is TTM's and ends KVM_RUN with EFAULT.
+ *
+ * Seen to fail: with the MMU notifier's zapping left out.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/drm.h"
+#include "tests/kit.h"
+#include "tests/loop.h"
+
+#define MAX_BUFS	6
+#define ROUNDS		2
+
+/*
+ * bochs-drm has 16 MiB of video memory and keeps two buffers of it while it changes from one to the
+ * next; qxl has nearly 64 MiB. Each buffer is a page larger than the one before (see drm_in_vram()).
+ */
+static const struct driver {
+	const char *name;
+	unsigned int bufs;
+	uint32_t pages;
+	uint64_t stride;	/* of the words that the guest counts in */
+} drivers[] = {
+	{ "bochs-drm", 4, 1300, KIT_PAGE },
+	{ "qxl", 6, 3600, 8 * KIT_PAGE },
+};
+
+struct scene {
+	const struct driver *driver;
+	struct drm_dev dev;
+	struct drm_buf buf[MAX_BUFS];
+	struct vm *vm;
+	struct vcpu *v[2];
+	uint64_t len;		/* of all buffers, one behind the other from KIT_GPA */
+};
+
+static const struct driver *find_driver(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(drivers); i++)
+		if (!strcmp(drivers[i].name, name))
+			return &drivers[i];
+	tap_bail("usage: drm_evict bochs-drm|qxl");
+}
+
+static uint64_t size_of(const struct drm_buf *buf)
+{
+	return (uint64_t)buf->pages * KIT_PAGE;
+}
+
+static void set_up(struct scene *s)
+{
+	drm_open(&s->dev, s->driver->name);
+	s->vm = vm_create(0);
+	for (int i = 0; i < 2; i++)
+		s->v[i] = vcpu_create(s->vm, VCPU_LONG);
+	for (unsigned int i = 0; i < s->driver->bufs; i++)
+		drm_create_movable(&s->dev, &s->buf[i], s->driver->pages + i);
+	/* The first one shown sets the mode, and the device clears memory where it then lies. */
+	drm_to_vram(&s->dev, &s->buf[0]);
+	for (unsigned int i = 0; i < s->driver->bufs; i++) {
+		struct drm_buf *buf = &s->buf[i];
+
+		memset(buf->map, 0, size_of(buf));
+		VMM_MUST(vm_slot_set(s->vm, KIT_SLOT + i, KIT_GPA + s->len, size_of(buf), buf->map,
+				     0));
+		s->len += size_of(buf);
+	}
+}
+
+static void tear_down(struct scene *s)
+{
+	for (int i = 0; i < 2; i++)
+		vcpu_destroy(s->v[i]);
+	vm_destroy(s->vm);
+	for (unsigned int i = 0; i < s->driver->bufs; i++)
+		drm_destroy(&s->dev, &s->buf[i]);
+	drm_close(&s->dev);
+}
+
+static unsigned int count_in_vram(const struct scene *s)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < s->driver->bufs; i++)
+		n += drm_in_vram(&s->dev, &s->buf[i]);
+	return n;
+}
+
+/* Every counted word has `sum`, as the host sees it. */
+static unsigned int wrong_words(const struct scene *s, uint64_t sum)
+{
+	uint64_t gpa = KIT_GPA;
+	unsigned int wrong = 0;
+
+	for (uint64_t off = 0; off < s->len; off += s->driver->stride)
+		wrong += *(uint64_t *)vm_hva(s->vm, gpa + off) != sum;
+	return wrong;
+}
+
+static void test_patched(struct scene *s)
+{
+	struct guest_cmd add = {
+		.op = GUEST_ADD, .gpa = KIT_GPA, .len = s->len, .stride = s->driver->stride,
+		.value = 1,
+	};
+	unsigned int moved_in = 0, moved = 0, in_vram;
+	const char *name = s->driver->name;
+	struct loop l[2];
+	uint64_t sum = 0;
+
+	for (int i = 0; i < 2; i++)
+		loop_start(&l[i], s->v[i], &add);
+	for (unsigned int i = 0; i < ROUNDS * s->driver->bufs; i++) {
+		struct drm_buf *buf = &s->buf[i % s->driver->bufs];
+
+		moved += !drm_in_vram(&s->dev, buf);
+		drm_to_vram(&s->dev, buf);
+		moved_in += drm_in_vram(&s->dev, buf);
+		if (i % 2)
+			loop_wait(&l[i / 2 % 2], 1);
+	}
+	in_vram = count_in_vram(s);
+	for (int i = 0; i < 2; i++) {
+		loop_wait(&l[i], 1);
+		loop_end(&l[i]);
+		tap_ok(l[i].out.end == GUEST_DONE && !l[i].mmio && !l[i].efault,
+		       "%s: vCPU %d runs on, %u passes: %s", name, i, guest_progress(s->v[i]),
+		       guest_describe(&l[i].out));
+		sum += guest_progress(s->v[i]);
+	}
+	tap_is(moved_in, ROUNDS * s->driver->bufs, "%s: every buffer gets into video memory", name);
+	tap_ok(moved > s->driver->bufs, "%s: and out again: %u times one came from system memory", name,
+	       moved);
+	tap_ok(in_vram < s->driver->bufs, "%s: there is room for %u of %u", name, in_vram,
+	       s->driver->bufs);
+	tap_is(wrong_words(s, sum), 0, "%s: no increment is lost or repeated, in any page", name);
+}
+
+static void test_stock(struct scene *s)
+{
+	const char *name = s->driver->name;
+	struct drm_buf *first = &s->buf[0];
+	struct guest_outcome out;
+	struct guest_cmd fill = {
+		.op = GUEST_PATTERN, .gpa = KIT_GPA, .len = size_of(first), .value = 5,
+		.stride = s->driver->stride,
+	}, verify = fill;
+
+	verify.op = GUEST_VERIFY;
+	drm_to_vram(&s->dev, first);
+	guest_call(s->v[0], &fill, &out);
+	tap_ok(drm_in_vram(&s->dev, first) && out.end == GUEST_DONE,
+	       "%s: a buffer in video memory works: %s", name, guest_describe(&out));
+
+	for (unsigned int i = 1; i < s->driver->bufs; i++)
+		drm_to_vram(&s->dev, &s->buf[i]);
+	guest_call(s->v[0], &verify, &out);
+	tap_ok(!drm_in_vram(&s->dev, first) && kit_efault(&out),
+	       "%s: and no more when it was moved to system memory: %s", name,
+	       guest_describe(&out));
+
+	drm_to_vram(&s->dev, first);
+	guest_call(s->v[0], &verify, &out);
+	tap_ok(drm_in_vram(&s->dev, first) && out.end == GUEST_DONE && !out.result,
+	       "%s: and again when it is back: %s", name, guest_describe(&out));
+}
+
+int main(int argc, char **argv)
+{
+	struct scene s = { .driver = find_driver(argc > 1 ? argv[1] : "") };
+
+	set_up(&s);
+	if (tap_kvm_patched())
+		test_patched(&s);
+	else
+		test_stock(&s);
+	tear_down(&s);
+	return tap_done();
+}
