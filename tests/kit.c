@@ -2,6 +2,7 @@
 /* What the tests of guest memory share; kit.h describes the functions. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -225,6 +226,133 @@ uint64_t buf_stride(const struct buf *b)
 	while (i < b->spec.pages && !page_usable(&b->start[i]))
 		i++;
 	return (uint64_t)i * KIT_PAGE;
+}
+
+#define LOOPS_PATTERN	0x5eed
+#define LOOPS_CODE	0xbeef
+#define LOOPS_MS	10000
+
+void loops_init(struct loops *l)
+{
+	*l = (struct loops){ .vm = vm_create(0) };
+	l->verify = vcpu_create(l->vm, VCPU_LONG);
+	l->add = vcpu_create(l->vm, VCPU_LONG);
+	l->exec = vcpu_create(l->vm, VCPU_LONG);
+}
+
+void loops_exit(struct loops *l)
+{
+	vcpu_destroy(l->verify);
+	vcpu_destroy(l->add);
+	vcpu_destroy(l->exec);
+	vm_destroy(l->vm);
+}
+
+/* Bind this thread, and those that it starts, to the first CPU or to all others, if there are any. */
+static void bind_cpu(bool first)
+{
+	int n = sysconf(_SC_NPROCESSORS_ONLN);
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(0, &set);
+	if (!first && n > 1) {
+		CPU_CLR(0, &set);
+		for (int i = 1; i < n; i++)
+			CPU_SET(i, &set);
+	}
+	if (sched_setaffinity(0, sizeof(set), &set))
+		tap_bail("sched_setaffinity: %s", strerror(errno));
+}
+
+void loops_start(struct loops *l, struct buf *b)
+{
+	uint64_t stride = buf_stride(b), half = b->size / 2, code;
+	struct guest_cmd verify = {
+		.op = GUEST_VERIFY, .flags = GUEST_LOOP, .gpa = KIT_GPA + stride,
+		.len = half - stride, .stride = stride, .value = LOOPS_PATTERN,
+	};
+	struct guest_cmd add = {
+		.op = GUEST_ADD, .flags = GUEST_LOOP, .gpa = KIT_GPA + half, .len = half,
+		.stride = stride, .value = 1,
+	};
+	struct guest_cmd exec = { .op = GUEST_EXEC, .flags = GUEST_LOOP, .gpa = KIT_GPA };
+
+	l->b = b;
+	vcpu_code(l->exec, &code, LOOPS_CODE);
+	buf_set_word(b, 0, code);
+	for (uint64_t off = 0; off < verify.len; off += stride)
+		buf_set_word(b, stride + off, guest_pattern(LOOPS_PATTERN, off));
+	for (uint64_t off = 0; off < half; off += stride)
+		buf_set_word(b, half + off, 0);
+	VMM_MUST(vm_slot_set(l->vm, KIT_SLOT, KIT_GPA, b->size, b->map, 0));
+	bind_cpu(false);
+	guest_start(l->verify, &verify);
+	guest_start(l->add, &add);
+	guest_start(l->exec, &exec);
+	bind_cpu(true);
+}
+
+int loops_pass(struct loops *l)
+{
+	struct vcpu *all[] = { l->verify, l->add, l->exec };
+	int ret = 0;
+
+	/* The present pass has begun before now. */
+	for (size_t i = 0; i < ARRAY_SIZE(all) && !ret; i++)
+		ret = guest_wait_progress(all[i], 2, LOOPS_MS);
+	return ret;
+}
+
+static const char *complain(const struct loops *l, const char *who, const char *what)
+{
+	static char text[256];
+
+	snprintf(text, sizeof(text), "%s: guest that %s: %s", buf_name(l->b), who, what);
+	return text;
+}
+
+const char *loops_stop(struct loops *l)
+{
+	uint64_t stride = buf_stride(l->b), half = l->b->size / 2;
+	struct guest_outcome verify, add, exec;
+	const char *why = NULL;
+
+	guest_stop(l->verify);
+	guest_stop(l->add);
+	guest_stop(l->exec);
+	guest_join(l->verify, &verify);
+	guest_join(l->add, &add);
+	guest_join(l->exec, &exec);
+	VMM_MUST(vm_slot_delete(l->vm, KIT_SLOT));
+
+	if (verify.end != GUEST_DONE || verify.result)
+		return complain(l, "verifies", guest_describe(&verify));
+	if (exec.end != GUEST_DONE || exec.result != LOOPS_CODE)
+		return complain(l, "executes", guest_describe(&exec));
+	if (add.end != GUEST_DONE)
+		return complain(l, "adds", guest_describe(&add));
+	for (uint64_t off = 0; off < half; off += stride)
+		if (buf_word(l->b, half + off) != guest_progress(l->add))
+			why = complain(l, "adds", "a sum is not the number of passes");
+	return why;
+}
+
+const char *loops_fail(struct loops *l)
+{
+	struct guest_outcome verify, add, exec;
+
+	guest_join(l->verify, &verify);
+	guest_join(l->add, &add);
+	guest_join(l->exec, &exec);
+	VMM_MUST(vm_slot_delete(l->vm, KIT_SLOT));
+	if (!kit_efault(&verify))
+		return complain(l, "verifies", guest_describe(&verify));
+	if (!kit_efault(&exec))
+		return complain(l, "executes", guest_describe(&exec));
+	if (!kit_efault(&add))
+		return complain(l, "adds", guest_describe(&add));
+	return NULL;
 }
 
 const char *const kit_access_names[KIT_NR_ACCESSES] = {

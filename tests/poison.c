@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * poison - a driver fills its pages with poison and frees them under running guests: each guest's
+ * KVM_RUN fails with EFAULT, none reads or executes poison, no write lands in it.
+ *
+ * Contract: 3. Both variants pass, each on the pages that it can map.
+ */
+#include "tests/kit.h"
+
+#define ROUNDS 2	/* the last of which really gives the pages back */
+
+static const struct pfnmap_create specs[] = {
+	{ .kind = PFNMAP_NONCOMPOUND, .order = 2, .pages = 64 },
+	{ .kind = PFNMAP_COMPOUND, .order = 2, .pages = 64 },
+	{ .kind = PFNMAP_RESERVED, .order = 0, .pages = 32 },
+	{ .kind = PFNMAP_SINGLE, .pages = 32 },
+	{ .kind = PFNMAP_SHMEM, .pages = 32 },
+	{ .kind = PFNMAP_BAR, .pages = 32 },
+	{ .kind = PFNMAP_MIXED, .pages = 32 },
+};
+
+static void test(struct loops *l, const struct pfnmap_create *spec, bool keep)
+{
+	struct pfnmap_old old;
+	const char *why;
+	struct buf b;
+
+	buf_open(&b, spec);
+	buf_map(&b, KIT_RW);
+	loops_start(l, &b);
+	if (loops_pass(l))
+		tap_diag("%s: the guests make no progress", buf_name(&b));
+	buf_do(&b, PFNMAP_FREE, keep ? PFNMAP_KEEP_OLD : 0);
+	why = loops_fail(l);
+	if (!tap_ok(!why, "%s: guests end with EFAULT", buf_name(&b)))
+		tap_diag("%s", why);
+	old = buf_check_old(&b);
+	tap_is(old.pages, keep ? spec->pages : 0, "%s: old pages", buf_name(&b));
+	tap_is(old.changed, 0, "%s: no late write", buf_name(&b));
+	buf_unmap(&b);
+	tap_is(buf_check_old(&b).bad_counts, 0, "%s: counts as allocated", buf_name(&b));
+	buf_close(&b);
+}
+
+int main(void)
+{
+	struct loops l;
+
+	kit_start();
+	loops_init(&l);
+	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
+		for (uint32_t insert = 0; insert < PFNMAP_INSERT_PMD; insert++) {
+			struct pfnmap_create spec = specs[i];
+
+			spec.insert = insert;
+			for (int round = 0; round < ROUNDS; round++)
+				test(&l, &spec, round < ROUNDS - 1);
+		}
+	}
+	loops_exit(&l);
+	return kit_finish();
+}

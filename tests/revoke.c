@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * revoke - a driver takes all its page table entries away under running guests, again and again;
+ * they read, add and execute on, no update is lost, and each revocation makes them fault again.
+ *
+ * Contract: 3. Both variants pass, each on the pages that it can map.
+ */
+#include "tests/kit.h"
+
+#define ROUNDS 6
+
+static const struct pfnmap_create specs[] = {
+	{ .kind = PFNMAP_NONCOMPOUND, .order = 2, .pages = 64 },
+	{ .kind = PFNMAP_NONCOMPOUND, .order = 2, .pages = 64, .flags = PFNMAP_CREATE_MKWRITE },
+	{ .kind = PFNMAP_COMPOUND, .order = 2, .pages = 64 },
+	{ .kind = PFNMAP_RESERVED, .order = 0, .pages = 32 },
+	{ .kind = PFNMAP_SINGLE, .pages = 32 },
+	{ .kind = PFNMAP_SHMEM, .pages = 32 },
+	{ .kind = PFNMAP_BAR, .pages = 32 },
+	{ .kind = PFNMAP_MIXED, .pages = 32 },
+};
+
+static void test(struct loops *l, const struct pfnmap_create *spec)
+{
+	const char *why = NULL;
+	uint64_t faults;
+	struct buf b;
+	bool stalled;
+	int round;
+
+	buf_open(&b, spec);
+	buf_map(&b, KIT_RW);
+	loops_start(l, &b);
+	stalled = loops_pass(l);
+	for (round = 0; round < ROUNDS && !stalled; round++) {
+		faults = buf_stats(&b).faults;
+		buf_do(&b, PFNMAP_REVOKE, 0);
+		stalled = loops_pass(l) || buf_stats(&b).faults == faults;
+	}
+	why = loops_stop(l);
+	if (!tap_ok(!why && !stalled, "%s: guests survive %d revocations", buf_name(&b), ROUNDS))
+		tap_diag("round %d: %s", round, why ? why : "no progress, or no fault followed");
+	buf_unmap(&b);
+	why = buf_changes(&b);
+	if (!tap_ok(!why, "%s: as before", buf_name(&b)))
+		tap_diag("%s", why);
+	buf_close(&b);
+}
+
+int main(void)
+{
+	struct loops l;
+
+	kit_start();
+	loops_init(&l);
+	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
+		for (uint32_t insert = 0; insert < PFNMAP_INSERT_PMD; insert++) {
+			struct pfnmap_create spec = specs[i];
+
+			spec.insert = insert;
+			test(&l, &spec);
+		}
+	}
+	loops_exit(&l);
+	return kit_finish();
+}
