@@ -367,14 +367,17 @@ static int exit_status(struct host *h, const struct host_reply *reply)
 static int run_program(struct settings *s, struct arguments *a)
 {
 	int timeout_s = s->timeout_s ? s->timeout_s : RUN_TIMEOUT_S, n = 2, i, status;
+	unsigned int kvm = one_kvm(s);
 	const char *words[RIG_WORDS + 1] = { "run" };
-	char logdir[400], timeout[16], path[PATH_MAX], prog[PATH_MAX + 16];
+	char logdir[400], timeout[16], env[32], path[PATH_MAX], prog[PATH_MAX + 16];
 	struct host_reply reply;
 	struct launch l;
 	struct host *h;
 
 	snprintf(timeout, sizeof(timeout), "%d", timeout_s);
 	words[1] = timeout;
+	snprintf(env, sizeof(env), "KVM=%s", kvm == KVM_NONE ? "none" : kvm_name(kvm));
+	words[n++] = env;
 	for (i = 0; a->words[i] && n < RIG_WORDS; i++)
 		words[n++] = a->words[i];
 	/* The first word that is no VAR=value is the program. */
@@ -391,7 +394,7 @@ static int run_program(struct settings *s, struct arguments *a)
 	make_logdir(s, "run", logdir, sizeof(logdir));
 	launch_prepare(&l, s, &s->conf, logdir);
 	l.opts.timeout_s = timeout_s + HOST_EXTRA_S;
-	h = prepare_host(s, a, &l, one_kvm(s));
+	h = prepare_host(s, a, &l, kvm);
 	if (words[i] == prog && host_do(h, &reply, "9p", NULL) != HOST_OK) {
 		fprintf(stderr, "rig: 9p: %s\n", host_explain(&reply));
 		host_stop(h);
@@ -409,8 +412,7 @@ static int run_program(struct settings *s, struct arguments *a)
 
 static int run_shell(struct settings *s, struct arguments *a)
 {
-	bool tty = isatty(0) && isatty(1);
-	struct winsize ws = { .ws_row = 24, .ws_col = 80 };
+	struct winsize ws;
 	unsigned int kvm = one_kvm(s);
 	char logdir[400], rows[16], cols[16];
 	struct host_reply reply;
@@ -418,10 +420,11 @@ static int run_shell(struct settings *s, struct arguments *a)
 	struct launch l;
 	struct host *h;
 
-	if (tty && tcgetattr(0, &saved))
-		tty = false;
-	if (tty)
-		ioctl(0, TIOCGWINSZ, &ws);
+	/* The emulator makes the terminal raw; somebody has to undo it if it is killed. */
+	if (tcgetattr(0, &saved) || !isatty(1))
+		die("shell: standard input and output are no terminal: use rig run for scripts");
+	if (ioctl(0, TIOCGWINSZ, &ws) || !ws.ws_row)
+		ws = (struct winsize){ .ws_row = 24, .ws_col = 80 };
 	make_logdir(s, "shell", logdir, sizeof(logdir));
 	launch_prepare(&l, s, &s->conf, logdir);
 	l.opts.terminal = true;
@@ -439,8 +442,7 @@ static int run_shell(struct settings *s, struct arguments *a)
 	if (reply.kind == HOST_LOST)
 		fprintf(stderr, "rig: %s\r\n", host_explain(&reply));
 	host_stop(h);
-	if (tty)
-		tcsetattr(0, TCSANOW, &saved);
+	tcsetattr(0, TCSANOW, &saved);
 	printf("\nrig: powered off; the console's log is %s/console.log\n", logdir);
 	return reply.kind == HOST_LOST ? EXIT_RIG : 0;
 }

@@ -9,41 +9,43 @@ LIBHOST := $(B)/lib/libhost.a
 
 $(B)/rig/%.o: rig/%.c rig/rules.mk
 	@mkdir -p $(@D)
-	$(CC) $(UCFLAGS) -MMD -c -o $@ $<
+	@printf '  %-8s %s\n' CC $@
+	$(Q)$(CC) $(UCFLAGS) -MMD -c -o $@ $<
 
 $(LIBHOST): $(B)/rig/host.o $(B)/rig/stream.o
 	@mkdir -p $(@D)
-	rm -f $@
-	$(AR) rcs $@ $^
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $^
 
 $(RIG): $(patsubst %,$(B)/rig/%.o,main test table tap) $(LIBHOST)
 	@mkdir -p $(@D)
-	$(CC) -static -o $@ $^
+	$(Q)$(CC) -static -o $@ $^
 
 # Not in /bin of the host: PID 1 is at home in its root.
 $(B)/rig/init: $(B)/rig/init.o
-	$(CC) -static -o $@ $^
+	$(Q)$(CC) -static -o $@ $^
 
 $(R)/vmlinux: $(VMLINUZ) rig/vmlinux.sh
-	rig/vmlinux.sh $< $@
+	@printf '  %-8s %s\n' UNPACK $@
+	$(Q)rig/vmlinux.sh $< $@
 
-# The initramfs takes what is built of the patched modules and of the exporter; a second expansion,
-# since later fragments add to the programs.
+# A second expansion, since later fragments add to the programs.
 .SECONDEXPANSION:
-$(R)/initramfs.cpio: rig/initramfs.sh $(B)/rig/init $(VMLINUZ) $$(HOST_PROGS) \
-		$(wildcard $(R)/modules/*.ko $(R)/exporter/*.ko)
-	rig/initramfs.sh $(REL) $@ $(B)/rig/init $(HOST_PROGS)
+$(R)/initramfs.cpio: rig/initramfs.sh $(B)/rig/init $(VMLINUZ) $(MODULES) \
+		$(R)/exporter/pfnmap_exporter.ko $$(HOST_PROGS)
+	@printf '  %-8s %s\n' PACK $@
+	$(Q)rig/initramfs.sh $(REL) $@ $(B)/rig/init $(HOST_PROGS)
 
 initramfs: $(R)/vmlinux
 
 .PHONY: shell check-rig
 shell: initramfs $(RIG)
-	$(RIG) shell --kernel $(REL) $(if $(STOCK),--stock)
+	$(Q)$(RIG) shell --kernel $(REL) $(if $(STOCK),--stock)
 
 # ONLY=, GROUP= and KVM= narrow the tests down.
 CHECKS += rig
 check-rig: initramfs programs
-	$(RIG) test --kernel $(REL) $(if $(ONLY),--only $(ONLY)) $(if $(GROUP),--group $(GROUP)) \
+	$(Q)$(RIG) test --kernel $(REL) $(if $(ONLY),--only $(ONLY)) $(if $(GROUP),--group $(GROUP)) \
 		$(if $(KVM),--kvm $(KVM)) tests/table
 
 -include $(wildcard $(B)/rig/*.d)

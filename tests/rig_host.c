@@ -167,7 +167,8 @@ static void kernel_log(struct host *h)
 
 static void qmp(struct host *h)
 {
-	char answer[512];
+	char command[700], answer[512], path[520], magic[8] = "";
+	FILE *f;
 
 	tap_ok(!host_qmp(h, "{\"execute\":\"query-status\"}", answer, sizeof(answer)) &&
 		       strstr(answer, "running"),
@@ -175,6 +176,17 @@ static void qmp(struct host *h)
 	tap_ok(host_qmp(h, "{\"execute\":\"nonsense\"}", answer, sizeof(answer)) &&
 		       strstr(answer, "CommandNotFound"),
 	       "and errors are errors");
+	snprintf(path, sizeof(path), "%s/logs/rig_host/vga.png", getenv("BUILD"));
+	snprintf(command, sizeof(command),
+		 "{\"execute\":\"screendump\",\"arguments\":"
+		 "{\"filename\":\"%s\",\"format\":\"png\",\"device\":\"vga\"}}",
+		 path);
+	unlink(path);
+	tap_ok(!host_qmp(h, command, answer, sizeof(answer)), "a picture of a display: %s", answer);
+	f = fopen(path, "re");
+	tap_ok(f && fread(magic, 1, 4, f) == 4 && !memcmp(magic, "\x89PNG", 4), "is a PNG file");
+	if (f)
+		fclose(f);
 }
 
 static void lose(struct host *h, const char *name, const char *command, const char *why)
@@ -213,7 +225,7 @@ int main(void)
 	lose(h, "panic", "echo c >/proc/sysrq-trigger", "kernel panic");
 
 	/* Enough to boot with counted instructions, which takes longer, on a machine of this speed. */
-	life_s = 8 + 3 * (int)host_boot_ms(h) / 1000;
+	life_s = 7 + 2 * (int)host_boot_ms(h) / 1000;
 	host_stop(h);
 	opts = (struct host_opts){
 		.timeout_s = life_s, .icount = true, .mem_mb = 512, .no_9p = true
