@@ -27,7 +27,7 @@ if [ -z "$row" ]; then
 fi
 # shellcheck disable=SC2086 # the columns of the row
 set -f && set -- $row && set +f
-series=$1 pattern=$2 source=$3 image=$4 headers=$5
+series=$1 pattern=$2 oldest=$3 source=$4 image=$5 headers=$6
 
 # Prints "VERSION RELEASE" of the newest release that has an image, headers
 # and source of one version.
@@ -83,6 +83,9 @@ fi
 
 version=${found% *}
 release=${found#* }
+dpkg --compare-versions "$version" ge "$oldest" ||
+	die "$release is of $version, too old for the series: use a release of" \
+	    "$oldest or newer (KERNEL=$series selects the newest that Debian offers)"
 mkdir -p "$(dirname "$out")"
 cat >"$out.tmp" <<EOF
 REL := $release

@@ -5,11 +5,11 @@
 set -eu
 # shellcheck source=tests/build/tap.sh
 . "$(dirname "$0")/tap.sh"
-plan 9
+plan 11
 
 cat >"$work/kernels.conf" <<'EOF'
 # a comment
-6.1  6[.]1[.]0-[0-9]+-amd64  linux-source-6.1  linux-image-@-unsigned  linux-headers-@
+6.1  6[.]1[.]0-[0-9]+-amd64  6.1.9-1  linux-source-6.1  linux-image-@-unsigned  linux-headers-@
 EOF
 
 # The newest image has no source, the next one no headers of its version.
@@ -32,9 +32,12 @@ linux-image-6.1.0-10-amd64-unsigned 6.1.10-1
 linux-headers-6.1.0-10-amd64 6.1.10-1
 linux-image-6.1.0-9-amd64-unsigned 6.1.9-1
 linux-headers-6.1.0-9-amd64 6.1.9-1
+linux-image-6.1.0-8-amd64-unsigned 6.1.8-1
+linux-headers-6.1.0-8-amd64 6.1.8-1
 linux-source-6.1 6.1.15-2
 linux-source-6.1 6.1.10-1
 linux-source-6.1 6.1.9-1
+linux-source-6.1 6.1.8-1
 END
 	;;
 esac
@@ -64,6 +67,11 @@ ok 'an unknown series is one line with the supported ones' \
 	fails_with "unknown kernel '5.10'.* 6\.1"
 resolve 6.1.0-10-rt-amd64
 ok 'a release of another kind is an unknown kernel' fails_with 'unknown kernel'
+
+resolve 6.1.0-8-amd64
+ok 'a release that is too old for the series is refused in one line' \
+	fails_with '6.1.8-1, too old .* 6.1.9-1 or newer'
+ok 'nothing is left of that' absent "$work/6.1.0-8-amd64.mk"
 
 resolve 6.1.0-11-amd64
 ok 'headers and source of different versions are refused' \
