@@ -74,7 +74,7 @@ void host_conf_text(const struct host_conf *conf, char *text, int size)
 		text[n - 1] = '\0';
 }
 
-/* Split into words at blanks; double quotes keep blanks inside a word and vanish. Returns -1 when unbalanced. */
+/* Split into words at blanks; double quotes keep blanks in a word. Returns -1 when unbalanced. */
 static int split(char *line, char **words)
 {
 	char *in = line, *out;

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Unpacks the kernel out of a bzImage, since it takes an emulated processor seconds to do so: vmlinux.sh BZIMAGE OUTPUT
+# Unpacks a bzImage's kernel, which takes an emulated processor seconds: vmlinux.sh BZIMAGE OUTPUT
 set -eu
 
 image=$1 out=$2

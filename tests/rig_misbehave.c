@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Misbehaves in the way that its argument says; tests/rig.table lists the ways. Proves nothing by itself. */
+/* Misbehaves as its argument says; tests/rig.table lists the ways. Proves nothing by itself. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>

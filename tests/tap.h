@@ -50,7 +50,7 @@ void tap_bail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noretur
 /* Print the plan if tap_plan() did not. Returns the exit status for main(): 0, or 1 on failed checks. */
 int tap_done(void);
 
-/* Which KVM is loaded, as the runner says in the environment (KVM=stock or patched); bails if it does not. */
+/* Which KVM is loaded, as the runner says in the environment (KVM=); bails if it does not. */
 bool tap_kvm_patched(void);
 
 #endif
