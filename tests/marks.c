@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * marks - KVM marks refcounted pages accessed and dirty as it always did, at the same moments and
+ * as often, and leaves every flag of other pages alone.
+ *
+ * Contract: 3, 5, 6, 7. Both variants meet the one table of marks, that is its point; pages that
+ * stock refuses it does not mark either.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kernel-page-flags.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/kit.h"
+
+enum memory { NONCOMPOUND, COMPOUND, SINGLE, SHMEM, MIXED, ANON, THP, NR_MEMORIES };
+
+enum scene {
+	READ,		/* read through a writable mapping */
+	WRITE,
+	READ_VMA,	/* read through a read-only mapping */
+	READ_SLOT,	/* read in a read-only slot */
+	LOG,		/* write, then log dirty pages */
+	NR_SCENES
+};
+
+static const char *const memory_names[NR_MEMORIES] = {
+	"noncompound head", "compound head", "single", "shmem", "mixed", "anonymous", "THP",
+};
+
+static const char *const scene_names[NR_SCENES] = {
+	"read", "written", "read, read-only VMA", "read, read-only slot", "written, then logged",
+};
+
+/*
+ * The flags of a page while it is mapped and after its SPTE is gone: dirty, referenced, active.
+ * What is mapped writable counts as dirty when it goes, written or not. PG_referenced counts: each
+ * mark of a page changes it, and with the second one a page that is on the LRU becomes active.
+ */
+struct marks {
+	const char *mapped, *gone;
+};
+
+static const struct marks marks[NR_MEMORIES][NR_SCENES] = {
+#define NO_LRU {				\
+	[READ]		= { "-R-", "D--" },	\
+	[WRITE]		= { "-R-", "D--" },	\
+	[READ_VMA]	= { "-R-", "---" },	\
+	[READ_SLOT]	= { "-R-", "---" },	\
+	[LOG]		= { "-R-", "D--" },	\
+}
+	[NONCOMPOUND] = NO_LRU,
+	[COMPOUND] = NO_LRU,
+	[SINGLE] = NO_LRU,
+	[SHMEM] = {
+		[READ]		= { "-R-", "D-A" },
+		[WRITE]		= { "-R-", "D-A" },
+		[READ_VMA]	= { "-R-", "--A" },
+		[READ_SLOT]	= { "-R-", "--A" },
+		[LOG]		= { "-R-", "D-A" },
+	},
+	/* Marked by get_user_pages(), too. */
+	[MIXED] = {
+		[READ]		= { "---", "DR-" },
+		[WRITE]		= { "D--", "DR-" },
+		[READ_VMA]	= { "---", "-R-" },
+		[READ_SLOT]	= { "---", "-R-" },
+		[LOG]		= { "D--", "DR-" },
+	},
+	[ANON] = {
+		[READ]		= { "--A", "DRA" },
+		[WRITE]		= { "--A", "DRA" },
+		[READ_VMA]	= { "--A", "-RA" },
+		[READ_SLOT]	= { "--A", "-RA" },
+		[LOG]		= { "--A", "DRA" },
+	},
+	/* The TDP MMU splits a huge page when logging begins, which marks it. */
+	[THP] = {
+		[READ]		= { "--A", "DRA" },
+		[WRITE]		= { "--A", "DRA" },
+		[READ_VMA]	= { "-R-", "--A" },
+		[READ_SLOT]	= { "-R-", "--A" },
+		[LOG]		= { "DRA", "DRA" },
+	},
+};
+
+static const struct marks thp_log_shadow_mmu = { "--A", "DRA" };
+
+struct mem {
+	enum memory memory;
+	struct buf b;
+	char *map;
+	size_t size;
+};
+
+/*
+ * Pages wait in batches for their place on the LRU and for a change of it: have that done. Not to
+ * be used while page cache is looked at (which PFNMAP_REPORT settles).
+ */
+static void settle(void)
+{
+	int fd = open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
+
+	/* 4: no line in the kernel log; 1: do it */
+	if (fd < 0 || pwrite(fd, "4", 1, 0) != 1 || pwrite(fd, "1", 1, 0) != 1)
+		tap_bail("/proc/sys/vm/drop_caches: %s", strerror(errno));
+	close(fd);
+}
+
+static uint64_t read_at(const char *path, uint64_t index)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	uint64_t word;
+
+	if (fd < 0 || pread(fd, &word, sizeof(word), 8 * index) != sizeof(word))
+		tap_bail("%s: %s", path, strerror(errno));
+	close(fd);
+	return word;
+}
+
+/* Of the first page. */
+static const char *flags(const struct mem *m)
+{
+	static char text[4];
+	bool d, r, a;
+	uint64_t f;
+
+	if (m->memory >= ANON) {
+		settle();
+		f = read_at("/proc/self/pagemap", (uintptr_t)m->map / KIT_PAGE);
+		f = read_at("/proc/kpageflags", f & ((1ull << 55) - 1));
+		d = f >> KPF_DIRTY & 1;
+		r = f >> KPF_REFERENCED & 1;
+		a = f >> KPF_ACTIVE & 1;
+	} else {
+		struct pfnmap_page *p = buf_report(&m->b);
+
+		d = p->flags & PFNMAP_PAGE_DIRTY;
+		r = p->flags & PFNMAP_PAGE_REFERENCED;
+		a = p->flags & PFNMAP_PAGE_ACTIVE;
+		free(p);
+	}
+	snprintf(text, sizeof(text), "%c%c%c", d ? 'D' : '-', r ? 'R' : '-', a ? 'A' : '-');
+	return text;
+}
+
+static void open_memory(struct mem *m, enum memory memory, enum scene scene)
+{
+	static const struct pfnmap_create specs[] = {
+		[NONCOMPOUND] = { .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = 8 },
+		[COMPOUND] = { .kind = PFNMAP_COMPOUND, .order = 3, .pages = 8 },
+		[SINGLE] = { .kind = PFNMAP_SINGLE, .pages = 8 },
+		[SHMEM] = { .kind = PFNMAP_SHMEM, .pages = 8 },
+		[MIXED] = { .kind = PFNMAP_MIXED, .pages = 8 },
+	};
+
+	*m = (struct mem){ .memory = memory, .size = memory == THP ? KIT_HUGE : 8 * KIT_PAGE };
+	if (memory < ANON) {
+		buf_open(&m->b, &specs[memory]);
+		buf_map(&m->b, scene == READ_VMA ? PROT_READ : KIT_RW);
+		m->map = m->b.map;
+		return;
+	}
+	m->map = vm_anon(m->size, memory == THP ? KIT_HUGE : KIT_PAGE);
+	if (madvise(m->map, m->size, memory == THP ? MADV_HUGEPAGE : MADV_NOHUGEPAGE))
+		tap_bail("madvise: %s", strerror(errno));
+	memset(m->map, 1, m->size);
+	if (scene == READ_VMA && mprotect(m->map, m->size, PROT_READ))
+		tap_bail("mprotect: %s", strerror(errno));
+}
+
+static void close_memory(struct mem *m)
+{
+	if (m->memory < ANON)
+		buf_close(&m->b);
+	else
+		munmap(m->map, m->size);
+}
+
+/* What the guest does to the page at `offset` of slot KIT_SLOT; returns as guest_call(). */
+static int act(struct vcpu *v, enum scene scene, uint64_t offset, struct guest_outcome *out)
+{
+	bool writes = scene == WRITE || scene == LOG;
+	int ret = kit_touch(v, writes ? KIT_WRITE : KIT_READ, KIT_GPA + offset, 1, out);
+
+	if (scene == LOG)
+		VMM_MUST(vm_slot_flags(v->vm, KIT_SLOT, KVM_MEM_LOG_DIRTY_PAGES));
+	return ret;
+}
+
+static void test_marked(struct vcpu *v, enum memory memory, enum scene scene)
+{
+	const struct marks *want = &marks[memory][scene];
+	struct guest_outcome out;
+	char mapped[4], gone[4];
+	struct mem m;
+
+	if (memory == THP && scene == LOG && !(kit_npt() && kit_param("kvm", "tdp_mmu")))
+		want = &thp_log_shadow_mmu;
+	open_memory(&m, memory, scene);
+	if (strcmp(flags(&m), "---"))
+		tap_diag("%s: it begins with %s", memory_names[memory], flags(&m));
+	VMM_MUST(vm_slot_set(v->vm, KIT_SLOT, KIT_GPA, m.size, m.map,
+			     scene == READ_SLOT ? KVM_MEM_READONLY : 0));
+	VMM_MUST(act(v, scene, 0, &out));
+	strcpy(mapped, flags(&m));
+	VMM_MUST(vm_slot_delete(v->vm, KIT_SLOT));
+	strcpy(gone, flags(&m));
+	if (!tap_ok(!strcmp(mapped, want->mapped) && !strcmp(gone, want->gone),
+		    "%s, %s: %s, then %s", memory_names[memory], scene_names[scene], want->mapped,
+		    want->gone))
+		tap_diag("it is %s, then %s", mapped, gone);
+	close_memory(&m);
+}
+
+/* A page that is not refcounted, the last one, and whether anything of the buffer changes. */
+static void test_unmarked(struct vcpu *v, const struct pfnmap_create *spec, enum scene scene)
+{
+	uint32_t page = spec->pages - 1;
+	const char *mapped, *gone;
+	struct guest_outcome out;
+	struct buf b;
+
+	buf_open(&b, spec);
+	buf_map(&b, scene == READ_VMA ? PROT_READ : KIT_RW);
+	VMM_MUST(vm_slot_set(v->vm, KIT_SLOT, KIT_GPA, b.size, b.map,
+			     scene == READ_SLOT ? KVM_MEM_READONLY : 0));
+	act(v, scene, page * KIT_PAGE, &out);
+	mapped = buf_changes(&b);
+	VMM_MUST(vm_slot_delete(v->vm, KIT_SLOT));
+	gone = buf_changes(&b);
+	if (!tap_ok(!mapped && !gone && !page_refcounted(&b.start[page]) &&
+		    (out.end == GUEST_DONE) == page_usable(&b.start[page]), "%s, %s: no marks",
+		    buf_name(&b), scene_names[scene]))
+		tap_diag("%s, %s", guest_describe(&out), mapped ? mapped : gone ? gone : "same");
+	buf_close(&b);
+}
+
+int main(void)
+{
+	static const struct pfnmap_create not_refcounted[] = {
+		{ .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = 8 },
+		{ .kind = PFNMAP_COMPOUND, .order = 3, .pages = 8 },
+		{ .kind = PFNMAP_RESERVED, .pages = 8 },
+		{ .kind = PFNMAP_BAR, .pages = 8 },
+	};
+	struct vcpu *v;
+	struct vm *vm;
+
+	kit_start();
+	vm = vm_create(0);
+	v = vcpu_create(vm, VCPU_LONG);
+	for (enum scene scene = 0; scene < NR_SCENES; scene++) {
+		for (enum memory memory = 0; memory < NR_MEMORIES; memory++)
+			test_marked(v, memory, scene);
+		for (size_t i = 0; i < ARRAY_SIZE(not_refcounted); i++)
+			test_unmarked(v, &not_refcounted[i], scene);
+	}
+	vcpu_destroy(v);
+	vm_destroy(vm);
+	return kit_finish();
+}
