@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# demo/rules.mk - "make demo": its program on this machine, those in the host, and the guest's.
+
+DEMO := $(B)/bin/demo
+TOOLS += $(DEMO)
+DEMO_HOST := $(B)/host/pages $(B)/host/picture
+HOST_PROGS += $(DEMO_HOST)
+
+$(B)/demo/%.o: demo/%.c demo/rules.mk
+	@mkdir -p $(@D)
+	$(CC) $(UCFLAGS) -MMD -c -o $@ $<
+
+$(DEMO): $(B)/demo/demo.o $(LIBHOST)
+	@mkdir -p $(@D)
+	$(CC) -static -o $@ $^
+
+$(DEMO_HOST): $(B)/host/%: $(B)/demo/%.o $(LIBTEST) $(LIBVMM)
+	@mkdir -p $(@D)
+	$(CC) -static -o $@ $^ -lpthread
+
+$(B)/host/picture: $(B)/demo/scene_blob.o
+$(B)/demo/picture.o: UCFLAGS += -idirafter $(KDIR:-amd64=-common)/include/uapi -D__user=
+
+# The drawing program for the bare guest; its address is SCENE_CODE of scene.h.
+$(B)/demo/scene_guest.o: UCFLAGS := $(GUEST_CFLAGS) -O2 -m64
+$(B)/demo/scene.elf: $(B)/demo/scene_guest.o guest/guest.ld
+	$(CC) -m64 $(GUEST_LDFLAGS) -Wl,-Ttext=0x201000 -o $@ $<
+
+$(B)/demo/scene.bin: $(B)/demo/scene.elf
+	objcopy -O binary $< $@
+
+$(B)/demo/scene_blob.o: demo/scene_blob.S $(B)/demo/scene.bin
+	$(CC) -Wa,-I,$(B)/demo -c -o $@ $<
+
+.PHONY: demo
+demo: initramfs $(DEMO) $(B)/guest/ivshmem.cpio
+	$(DEMO) $(abspath $(B)) $(REL)
+
+-include $(wildcard $(B)/demo/*.d)
