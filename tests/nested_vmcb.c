@@ -65,7 +65,7 @@ static const struct place {
 };
 
 static const char *const fate_names[] = {
-	[WORKS] = "works", [REFUSED] = "raises #GP", [NO_PAGE] = "ends KVM_RUN with EFAULT",
+	[WORKS] = "works", [REFUSED] = "raises a GP fault", [NO_PAGE] = "ends KVM_RUN with EFAULT",
 };
 
 static enum fate fate_of(const struct guest_outcome *out)
