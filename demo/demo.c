@@ -344,8 +344,8 @@ int main(int argc, char **argv)
 	     "A guest is to write every page of a buffer of\n"
 	     "  bochs-drm and qxl, the drivers of QEMU's VGA and QXL cards;\n"
 	     "  vgem, a driver with ordinary, counted pages, for comparison;\n"
-	     "  the exporter, a stand-in for the driver of a GPU; and the exporter's buffer\n"
-	     "  again, as a device of Debian's own QEMU, in which a Debian guest boots.\n"
+	     "  the exporter, a stand-in for the driver of a GPU; and such a buffer once\n"
+	     "  more, as a device of Debian's own QEMU, in which a Debian guest boots.\n"
 	     "\n"
 	     "Stock KVM, as Debian ships it:");
 	try_all(STOCK, cells);
