@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * make demo: shows what stock KVM and patched KVM do with the buffers of real drivers, in an emulated
- * host, and lets a guest draw a picture: demo BUILD RELEASE
+ * make demo: shows what stock KVM and patched KVM do with the buffers of real drivers, in an
+ * emulated host, and lets a guest draw a picture: demo BUILD RELEASE
  *
- * Everything it reports is done at that moment. Exits with 1 when an outcome is not the expected one.
+ * Everything it reports is done at that moment. Exits with 1 when an outcome is not the
+ * expected one.
  */
 #include <errno.h>
 #include <stdarg.h>

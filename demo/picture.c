@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Lets a guest draw a picture into a buffer of bochs-drm and puts that buffer on the display meanwhile,
- * so that the driver moves it from system memory to video memory under the guest, which goes on drawing.
+ * Lets a guest draw a picture into a buffer of bochs-drm and puts that buffer on the display
+ * meanwhile, so that the driver moves it from system memory to video memory under the guest,
+ * which goes on drawing.
  *
- * Prints "empty" when an empty buffer is shown, "moved MOVING MOVED" when the buffer has moved between
- * these two lines of the drawing, and "drawn" when all is drawn; that stays on the display for a while.
+ * Prints "empty" when an empty buffer is shown, "moved MOVING MOVED" when the buffer has
+ * moved between these two lines of the drawing, and "drawn" when all is drawn; that stays on
+ * the display for a while.
  */
 #include <drm/drm.h>
 #include <errno.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The demo's picture: a part of the Mandelbrot set, with captions. The guest draws it, picture.c gives it
- * the buffer, demo.c checks the display; all arithmetic is on integers, so that all agree on every pixel.
+ * The demo's picture: a part of the Mandelbrot set, with captions. The guest draws it,
+ * picture.c gives it the buffer, demo.c checks the display; all arithmetic is on integers,
+ * so that all agree on every pixel.
  */
 #ifndef DEMO_SCENE_H
 #define DEMO_SCENE_H

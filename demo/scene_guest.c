@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The guest's part of the demo's picture: draws lines of it into the buffer. Runs on no operating system,
- * in long mode, called through GUEST_EXEC.
+ * The guest's part of the demo's picture: draws lines of it into the buffer. Runs on no
+ * operating system, in long mode, called through GUEST_EXEC.
  */
 #include "demo/scene.h"
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * PID 1 of the Debian guest of tests/qemu_ivshmem.c: fills the memory of the ivshmem device (BAR 2),
- * reads it back, says so on the console and powers off.
+ * PID 1 of the Debian guest of tests/qemu_ivshmem.c: fills the memory of the ivshmem device
+ * (BAR 2), reads it back, says so on the console and powers off.
  */
 #include <fcntl.h>
 #include <glob.h>

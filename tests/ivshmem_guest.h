@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What the guest's PID 1 (ivshmem_guest.c) and the program that starts it (qemu_ivshmem.c) agree on. */
+/* What the guest's PID 1 (ivshmem_guest.c) and qemu_ivshmem.c, which starts it, agree on. */
 #ifndef IVSHMEM_GUEST_H
 #define IVSHMEM_GUEST_H
 

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A real VMM and a real guest use non-refcounted memory (contract 3): Debian's QEMU puts the exporter's
- * buffer into an ivshmem device, and a guest with Debian's kernel writes all of it.
+ * A real VMM and a real guest use non-refcounted memory (contract 3): Debian's QEMU puts the
+ * exporter's buffer into an ivshmem device, and a guest with Debian's kernel writes all of
+ * it.
  *
- * Stock KVM stops the guest at the first page whose reference count is 0, the buffer's second one.
- * Seen to fail: on patched KVM with the expectation of stock, and the other way round.
+ * Stock KVM stops the guest at the first page whose reference count is 0, the buffer's
+ * second one. Seen to fail: on patched KVM with the expectation of stock, and the other way
+ * round.
  *
- * Needs the machine's files at /machine, and BUILD, the machine's path of the build directory.
+ * Needs the machine's files at /machine, and BUILD, the machine's path of the build
+ * directory.
  */
 #include <errno.h>
 #include <fcntl.h>
