@@ -67,7 +67,8 @@ void drm_close(struct drm_dev *dev)
 
 static void map_at(struct drm_dev *dev, struct drm_buf *buf, uint64_t offset)
 {
-	buf->map = mmap(NULL, buf->pages * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, dev->fd, offset);
+	buf->map = mmap(NULL, buf->pages * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, dev->fd,
+			offset);
 	if (buf->map == MAP_FAILED)
 		tap_bail("mmap of a buffer of %s: %s", dev->driver, strerror(errno));
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Buffers of the real drivers: what a test needs of bochs-drm, qxl and vgem, on the raw DRM ioctls.
+ * Buffers of the real drivers: what a test needs of bochs-drm, qxl and vgem, on the raw DRM
+ * ioctls.
  *
  * Every failure ends the test: these are calls that a test cannot do without.
  */
@@ -28,22 +29,22 @@ void drm_open(struct drm_dev *dev, const char *driver);
 void drm_close(struct drm_dev *dev);
 
 /*
- * Create a dumb buffer, 1024 pixels wide, 32 bits deep, a page a line, and map it. bochs-drm and qxl
- * place it in system memory of TTM's, vgem in shmem.
+ * Create a dumb buffer, 1024 pixels wide, 32 bits deep, a page a line, and map it. bochs-drm and
+ * qxl place it in system memory of TTM's, vgem in shmem.
  */
 void drm_create_dumb(struct drm_dev *dev, struct drm_buf *buf, uint32_t pages);
 
 /*
- * Create and map a buffer that drm_to_vram() can move: a dumb buffer with a framebuffer over it for
- * bochs-drm. For qxl one by its own ioctl, since it keeps dumb buffers in system memory; such a
- * buffer begins in video memory, with any content.
+ * Create and map a buffer that drm_to_vram() can move: a dumb buffer with a framebuffer over it
+ * for bochs-drm. For qxl one by its own ioctl, since it keeps dumb buffers in system memory; such
+ * a buffer begins in video memory, with any content.
  */
 void drm_create_movable(struct drm_dev *dev, struct drm_buf *buf, uint32_t pages);
 
 /*
- * Move it to video memory, which moves others to system memory when there is no room. bochs-drm: by
- * showing it, so that it stays until another is shown; the first call also sets the mode, at which
- * the device clears the beginning of its memory. qxl: it stays until room is needed.
+ * Move it to video memory, which moves others to system memory when there is no room. bochs-drm:
+ * by showing it, so that it stays until another is shown; the first call also sets the mode, at
+ * which the device clears the beginning of its memory. qxl: it stays until room is needed.
  */
 void drm_to_vram(struct drm_dev *dev, const struct drm_buf *buf);
 

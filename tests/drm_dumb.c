@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A guest reads, writes and executes every page of a real driver's dumb buffer: of bochs-drm and qxl,
- * whose pages TTM allocates in chunks and nobody refcounts, and of vgem, whose pages are shmem's.
+ * A guest reads, writes and executes every page of a real driver's dumb buffer: of bochs-drm and
+ * qxl, whose pages TTM allocates in chunks and nobody refcounts, and of vgem, whose pages are
+ * shmem's.
  *
- * Contract: 3, and 7 for vgem. Stock KVM fails with EFAULT after the first page of TTM's first chunk
- * and can use nothing of a chunk but that page; it has no trouble with vgem. The data is checked from
- * the other side each time, through the VMM's mapping. The pages' counts cannot be seen from here: a wrong
- * one is a "Bad page" in the kernel log when the driver frees them.
+ * Contract: 3, and 7 for vgem. Stock KVM fails with EFAULT after the first page of TTM's first
+ * chunk and can use nothing of a chunk but that page; it has no trouble with vgem. The data is
+ * checked from the other side each time, through the VMM's mapping. The pages' counts cannot be
+ * seen from here: a wrong one is a "Bad page" in the kernel log when the driver frees them.
  *
  * Seen to fail: on patched KVM with the expectation of stock, and the other way round.
  */

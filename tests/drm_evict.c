@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Buffers of bochs-drm and qxl compete for video memory: the driver moves them there and out to system
- * memory and back while two vCPUs count in every page of theirs, and not one increment is lost.
+ * Buffers of bochs-drm and qxl compete for video memory: the driver moves them there and out to
+ * system memory and back while two vCPUs count in every page of theirs, and not one increment is
+ * lost.
  *
- * Contract: 3 (the driver's notifier call precedes each copy). Stock KVM can use a buffer only while
- * it is in video memory, which has no struct pages; system memory is TTM's and ends KVM_RUN with EFAULT.
+ * Contract: 3 (the driver's notifier call precedes each copy). Stock KVM can use a buffer only
+ * while it is in video memory, which has no struct pages; system memory is TTM's and ends KVM_RUN
+ * with EFAULT.
  *
  * Seen to fail: with the MMU notifier's zapping left out.
  */
@@ -19,8 +21,9 @@
 #define ROUNDS		2
 
 /*
- * bochs-drm has 16 MiB of video memory and keeps two buffers of it while it changes from one to the
- * next; qxl has nearly 64 MiB. Each buffer is a page larger than the one before (see drm_in_vram()).
+ * bochs-drm has 16 MiB of video memory and keeps two buffers of it while it changes from one to
+ * the next; qxl has nearly 64 MiB. Each buffer is a page larger than the one before (see
+ * drm_in_vram()).
  */
 static const struct driver {
 	const char *name;
@@ -136,8 +139,8 @@ static void test_patched(struct scene *s)
 		sum += guest_progress(s->v[i]);
 	}
 	tap_is(moved_in, ROUNDS * s->driver->bufs, "%s: every buffer gets into video memory", name);
-	tap_ok(moved > s->driver->bufs, "%s: and out again: %u times one came from system memory", name,
-	       moved);
+	tap_ok(moved > s->driver->bufs, "%s: and out again: %u times one came from system memory",
+	       name, moved);
 	tap_ok(in_vram < s->driver->bufs, "%s: there is room for %u of %u", name, in_vram,
 	       s->driver->bufs);
 	tap_is(wrong_words(s, sum), 0, "%s: no increment is lost or repeated, in any page", name);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The kvmclock page of a guest lies in memory of every kind: KVM, which writes it through a mapping of
- * its own, never writes or counts a page that was taken away, nor one whose struct page misleads it.
+ * The kvmclock page of a guest lies in memory of every kind: KVM, which writes it through a
+ * mapping of its own, never writes or counts a page that was taken away, nor one whose struct
+ * page misleads it.
  *
- * Contract: 8, for gfn_to_pfn_cache is not migrated, and 7. Stock and patched KVM must do the same, and
- * allow_unsafe_mappings must make no difference: the cache has a notifier, and of what nobody refcounts it
- * takes only what stock took, reserved pages and memory without struct page. A page that KVM must not
- * write stays as it was, byte for byte.
+ * Contract: 8, for gfn_to_pfn_cache is not migrated, and 7. Stock and patched KVM must do the
+ * same, and allow_unsafe_mappings must make no difference: the cache has a notifier, and of what
+ * nobody refcounts it takes only what stock took, reserved pages and memory without struct page.
+ * A page that KVM must not write stays as it was, byte for byte.
  *
  * Seen to fail: with refcounted_page_only left out of the cache's lookup.
  */
@@ -36,10 +37,12 @@ static const struct place {
 	bool written;
 	bool patched_only;
 } places[] = {
-	{ "first page of a non-compound chunk", { .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = 8 },
+	{ "first page of a non-compound chunk",
+	  { .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = 8 },
 	  0, .written = true },
 	/* The cache judges by the struct page, which would have it put a reference. */
-	{ "tail page of a non-compound chunk", { .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = 8 },
+	{ "tail page of a non-compound chunk",
+	  { .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = 8 },
 	  5, .written = false },
 	{ "head of a compound page", { .kind = PFNMAP_COMPOUND, .order = 3, .pages = 8 },
 	  0, .written = true },
@@ -115,7 +118,8 @@ static void test_written(struct vcpu *v, const struct place *p, const struct buf
 	tap_ok(clock_sane(&second) && second.version != first.version, "%s: and writes it again",
 	       p->name);
 	tap_is(strays(b, at, sizeof(struct clock)), 0, "%s: and nothing else", p->name);
-	tap_ok(!buf_changes(b), "%s: the pages are as before: %s", p->name, buf_changes(b) ?: "yes");
+	tap_ok(!buf_changes(b), "%s: the pages are as before: %s", p->name,
+	       buf_changes(b) ?: "yes");
 }
 
 /* The driver takes the page away while the clock is on. */
@@ -131,7 +135,8 @@ static void test_moved(struct vcpu *v, const struct place *p, struct buf *b, uin
 	clock = read_clock(b, at);
 	old = buf_check_old(b);
 	tap_ok(clock_sane(&clock), "%s: the clock follows to the new page", p->name);
-	tap_ok(!old.changed && !old.bad_counts, "%s: the old page is not written, nor counted", p->name);
+	tap_ok(!old.changed && !old.bad_counts, "%s: the old page is not written, nor counted",
+	       p->name);
 }
 
 static void test_place(const struct place *p)
@@ -152,7 +157,7 @@ static void test_place(const struct place *p)
 	update(v);
 	if (p->written) {
 		test_written(v, p, &b, at);
-		/* Only the mapping's first user of a counted page could say what it should count now. */
+		/* The counts of a new page that is mapped and counted are not known before. */
 		if (p->spec.kind != PFNMAP_MIXED)
 			test_moved(v, p, &b, at);
 	} else {

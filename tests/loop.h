@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Guests that go on while their memory is changed under them: a GUEST_LOOP in the vCPU's own thread that
- * takes MMIO exits, EFAULT and signals (a child's end is one) for what they are and runs on.
+ * Guests that go on while their memory is changed under them: a GUEST_LOOP in the vCPU's own
+ * thread that takes MMIO exits, EFAULT and signals (a child's end is one) for what they are and
+ * runs on.
  */
 #ifndef LOOP_H
 #define LOOP_H

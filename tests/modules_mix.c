@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Stock and patched modules never mix, and a module that is not rebuilt loads on the patched kvm.ko: a
- * vendor module of the one kind is refused by the kvm.ko of the other, kvmgt.ko is welcome on both.
+ * Stock and patched modules never mix, and a module that is not rebuilt loads on the patched
+ * kvm.ko: a vendor module of the one kind is refused by the kvm.ko of the other, kvmgt.ko is
+ * welcome on both.
  *
- * Proves design rule "drop-in" rather than a sentence of the contract. Nothing of KVM is loaded before
- * and after. Needs the machine's files at /machine, and BUILD, the machine's path of the build directory.
+ * Proves design rule "drop-in" rather than a sentence of the contract. Nothing of KVM is loaded
+ * before and after. Needs the machine's files at /machine, and BUILD, the machine's path of the
+ * build directory.
  *
  * Seen to fail: with a stock kvm.ko in the place of the patched one.
  */
@@ -177,7 +179,8 @@ static void kvmgt_files(struct files *f)
 	if (!build)
 		tap_bail("BUILD is not set: the machine's path of the build directory");
 	uname(&u);
-	snprintf(root, sizeof(root), "/machine%s/%s/image/lib/modules/%s", build, u.release, u.release);
+	snprintf(root, sizeof(root), "/machine%s/%s/image/lib/modules/%s", build, u.release,
+		 u.release);
 	snprintf(list, sizeof(list), "%s/modules.dep", root);
 	read_files(&in_dep, list, kvmgt);
 
@@ -208,8 +211,9 @@ static void test_kvmgt(const char *kind)
 	kvmgt_files(&gvt);
 	log_start();
 	err = load_files(&gvt);
-	tap_ok(!err && !access("/sys/module/kvm/holders/kvmgt", F_OK) && !log_has("disagrees about"),
-	       "kvmgt.ko on %s kvm: %s", kind, err ? strerror(err) : "loads");
+	tap_ok(!err && !access("/sys/module/kvm/holders/kvmgt", F_OK) &&
+	       !log_has("disagrees about"), "kvmgt.ko on %s kvm: %s", kind,
+	       err ? strerror(err) : "loads");
 	unload_files(&gvt);
 	unload_files(&kvm);
 }

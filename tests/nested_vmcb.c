@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A guest runs a nested guest whose VMCB lies in memory of every kind: KVM maps it for itself, without
- * a notifier, only where it holds a reference or where allow_unsafe_mappings says that it may.
+ * A guest runs a nested guest whose VMCB lies in memory of every kind: KVM maps it for itself,
+ * without a notifier, only where it holds a reference or where allow_unsafe_mappings says that it
+ * may.
  *
  * Contract: 4; also 2 and, for refcounted pages, 7. Page counts are equal at every step.
  *
- * Seen to fail: with the lookup of kvm_vcpu_map() allowing non-refcounted pfns; with kvm_vcpu_unmap()
- * putting every page; with the parameter writable.
+ * Seen to fail: with the lookup of kvm_vcpu_map() allowing non-refcounted pfns; with
+ * kvm_vcpu_unmap() putting every page; with the parameter writable.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -42,9 +43,11 @@ static const struct place {
 	uint32_t page;
 	enum fate fate[UNSAFE + 1];
 } places[] = {
-	{ "first page of a non-compound chunk", { .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = 8 },
+	{ "first page of a non-compound chunk",
+	  { .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = 8 },
 	  0, { WORKS, WORKS, WORKS } },
-	{ "tail page of a non-compound chunk", { .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = 8 },
+	{ "tail page of a non-compound chunk",
+	  { .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = 8 },
 	  5, { NO_PAGE, REFUSED, WORKS } },
 	{ "non-compound page of order 0", { .kind = PFNMAP_NONCOMPOUND, .pages = 8 },
 	  5, { WORKS, WORKS, WORKS } },
@@ -77,8 +80,8 @@ static enum fate fate_of(const struct guest_outcome *out)
 	return kit_efault(out) ? NO_PAGE : UNTRIED;
 }
 
-static void run_nested(struct vcpu *v, const struct place *p, const struct buf *b, uint64_t *scratch,
-		       uint32_t flags, enum fate want)
+static void run_nested(struct vcpu *v, const struct place *p, const struct buf *b,
+		       uint64_t *scratch, uint32_t flags, enum fate want)
 {
 	uint64_t at = (uint64_t)p->page * KIT_PAGE;
 	struct guest_cmd cmd = {
@@ -138,7 +141,8 @@ static void test_place(const struct place *p, enum fate want)
 	guest_call(v, &save, &out);
 	tap_ok(fate_of(&out) == save_want, "%s: VMSAVE %s: %s", p->name, fate_names[save_want],
 	       guest_describe(&out));
-	tap_ok(!buf_changes(&b), "%s: the pages are as before: %s", p->name, buf_changes(&b) ?: "yes");
+	tap_ok(!buf_changes(&b), "%s: the pages are as before: %s", p->name,
+	       buf_changes(&b) ?: "yes");
 
 	vcpu_destroy(v);
 	vm_destroy(vm);

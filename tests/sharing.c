@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Two VMs, and two slots of one VM, have the same buffer: each sees the other's stores, the driver takes
- * the pages away from all of them at once, and what one gives up the other keeps.
+ * Two VMs, and two slots of one VM, have the same buffer: each sees the other's stores, the
+ * driver takes the pages away from all of them at once, and what one gives up the other keeps.
  *
- * Contract: 3, 5, and 7 for the refcounted kinds. Page counts are equal at the end. On stock KVM guests
- * cannot use the tails of chunks at all, so there all but one check only touch the first page of each.
+ * Contract: 3, and 7 for the refcounted kinds. Page counts are equal at the end. On stock KVM
+ * guests cannot use the tails of chunks at all, so there all but one check only touch the first
+ * page of each.
  *
  * Seen to fail: with the MMU notifier's zapping left out.
  */
@@ -105,7 +106,7 @@ static void open_shared(struct buf *b, const struct pfnmap_create *spec)
 	buf_map(b, KIT_RW);
 }
 
-/* Close it: it has been moved, so what counts is that its pages are as the driver allocated them. */
+/* Close it, when its pages are as buf_mark() found them after they moved. */
 static void close_shared(struct buf *b)
 {
 	const char *changes = buf_changes(b);

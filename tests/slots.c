@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memslots over non-refcounted memory are deleted, moved and created again while vCPUs use them: no
- * access goes to the old place once the ioctl has returned, and none is lost in the new one.
+ * Memslots over non-refcounted memory are deleted, moved and created again while vCPUs use them:
+ * no access goes to the old place once the ioctl has returned, and none is lost in the new one.
  *
- * Contract: 3, and 7 for the refcounted kinds. Page counts are equal at the end. On stock KVM guests
- * cannot use the tails of chunks at all, so there the loops only touch the first page of each.
+ * Contract: 3, and 7 for the refcounted kinds. Page counts are equal at the end. On stock KVM
+ * guests cannot use the tails of chunks at all, so there the loops only touch the first page of
+ * each.
  *
  * Seen to fail: with the zapping of a deleted slot's SPTEs left out.
  */

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * CVE-2021-22543 stays impossible: however often KVM looks up, maps and releases pages that nobody
- * refcounts, by every path there is, their reference counts are those of the allocation at the end.
+ * CVE-2021-22543 stays impossible: however often KVM looks up, maps and releases pages that
+ * nobody refcounts, by every path there is, their reference counts are those of the allocation at
+ * the end.
  *
- * Contract: 2, 3, 4. Stock and patched KVM must both pass, for the hole is closed in both: in stock KVM by
- * refusing such pages, in the patched one by knowing which reference is whose. An underflow would show
- * in the pages' counts, in chunks that the exporter cannot free, or as a "Bad page" in the kernel log.
+ * Contract: 2, 3, 4. Stock and patched KVM must both pass, for the hole is closed in both: in
+ * stock KVM by refusing such pages, in the patched one by knowing which reference is whose. An
+ * underflow would show in the pages' counts, in chunks that the exporter cannot free, or as a
+ * "Bad page" in the kernel log.
  *
- * Seen to fail: with kvm_vcpu_unmap() putting every page, and with page faults putting every page.
+ * Seen to fail: with kvm_vcpu_unmap() putting every page, and with page faults putting every
+ * page.
  */
 #include <asm/kvm_para.h>
 #include <stdlib.h>
@@ -78,7 +81,7 @@ static void test_kind(const struct pfnmap_create *spec, bool unsafe)
 		/* All pages in four rounds, so that neighbours are not there by fault-around. */
 		for (uint32_t i = round % 4; i < PAGES; i += 4)
 			use_page(v, KIT_GPA + (uint64_t)i * KIT_PAGE, &fault, &direct);
-		/* Half of the VMs find their mappings taken away by the driver, half by the slot. */
+		/* Now the driver takes the mappings away, now the slot. */
 		if (round % 2)
 			buf_do(&b, PFNMAP_REVOKE, 0);
 		else

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The VMM forks, moves its mapping, unmaps it in part or in whole and puts other memory in its place
- * while the guest runs: the guest always uses what the host address says at that moment, or EFAULT.
+ * The VMM forks, moves its mapping, unmaps it in part or in whole and puts other memory in its
+ * place while the guest runs: the guest always uses what the host address says at that moment, or
+ * EFAULT.
  *
- * Contract: 3, and 7 for the refcounted kinds. Page counts are equal while the VM lives on without the
- * mapping. On stock KVM guests cannot use the tails of chunks at all, so there all but one check only
- * touch the first page of each.
+ * Contract: 3, and 7 for the refcounted kinds. Page counts are equal while the VM lives on
+ * without the mapping. On stock KVM guests cannot use the tails of chunks at all, so there all
+ * but one check only touch the first page of each.
  *
  * Seen to fail: with the MMU notifier's zapping left out.
  */
@@ -131,7 +132,8 @@ static void test_mremap(struct game *g)
 	move_to(g, away);
 	missed = misses(g);
 	move_to(g, home);
-	tap_ok(missed && end(g), "%s: mremap away is EFAULT, and back is as before", buf_name(&g->b));
+	tap_ok(missed && end(g), "%s: mremap away is EFAULT, and back is as before",
+	       buf_name(&g->b));
 
 	away = reserve(g);
 	start(g);
