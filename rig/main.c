@@ -45,6 +45,7 @@ static const char usage_text[] =
 	"  --device ARGUMENT  one more device, as QEMU's -device takes it\n"
 	"  --timeout SECONDS  for the program (default: 300), for all tests together (1800)\n"
 	"  --only, --group    run these tests only\n"
+	"  --workers N        hosts at a time (default: 2 if there are as many processors)\n"
 	"  --name NAME        test logs go to build/logs/NAME-*, counts of passed, failed and skipped\n"
 	"                     tests to build/logs/NAME.counts (default: rig)\n";
 
@@ -237,6 +238,7 @@ static void parse(int argc, char **argv, struct settings *s, struct arguments *a
 		{ "name", required_argument, NULL, 'N' },
 		{ "only", required_argument, NULL, 'o' },
 		{ "group", required_argument, NULL, 'g' },
+		{ "workers", required_argument, NULL, 'w' },
 		{ "help", no_argument, NULL, '?' },
 		{ 0 },
 	};
@@ -279,6 +281,11 @@ static void parse(int argc, char **argv, struct settings *s, struct arguments *a
 			break;
 		case 'g':
 			a->test.group = optarg;
+			break;
+		case 'w':
+			a->test.workers = atoi(optarg);
+			if (a->test.workers <= 0)
+				die("--workers %s: want a number of hosts", optarg);
 			break;
 		default:
 			fputs(usage_text, stderr);

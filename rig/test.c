@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -31,7 +32,13 @@ struct job {
 	char conf_text[512];
 	const char *params[2 * MAX_PARAMS + 1];
 	char state[1024]; /* what of KVM is loaded, with which parameters */
-	enum verdict verdict;
+};
+
+/* What the workers, processes that each run a host of their own, have in common. */
+struct shared {
+	int next; /* job that nobody has taken yet */
+	int boots;
+	enum verdict verdicts[]; /* of each job; FAILED until it is done */
 };
 
 struct runner {
@@ -40,11 +47,12 @@ struct runner {
 	long long deadline;
 	struct job *jobs;
 	int n;
+	struct shared *shared;
 
 	/* the host that runs, if any, and what is loaded into it */
 	struct host *host;
 	struct launch launch;
-	int boots, boot_failures;
+	int number, boot_failures; /* of this host; in a row */
 	char conf_text[512], state[1024];
 	const char *loaded[MAX_LOADED];
 	int n_loaded;
@@ -173,7 +181,8 @@ static bool have_host(struct runner *r, const struct job *j)
 		return true;
 	stop_host(r);
 	for (tries = 0; !r->host && tries < 2 && r->boot_failures < 2; tries++) {
-		snprintf(dir, sizeof(dir), "%s/host-%d", r->logdir, ++r->boots);
+		r->number = __atomic_add_fetch(&r->shared->boots, 1, __ATOMIC_RELAXED);
+		snprintf(dir, sizeof(dir), "%s/host-%d", r->logdir, r->number);
 		if (make_dir(dir)) {
 			snprintf(r->error, sizeof(r->error), "%s: %s", dir, strerror(errno));
 			return false;
@@ -185,7 +194,7 @@ static bool have_host(struct runner *r, const struct job *j)
 	}
 	if (!r->host)
 		return false;
-	printf("# host %d: %s%s%s, up after %.1f s\n", r->boots, host_release(r->host),
+	printf("# host %d: %s%s%s, up after %.1f s\n", r->number, host_release(r->host),
 	       j->conf_text[0] ? ", " : "", j->conf_text, host_boot_ms(r->host) / 1000.0);
 	fflush(stdout);
 	snprintf(r->conf_text, sizeof(r->conf_text), "%s", j->conf_text);
@@ -527,9 +536,10 @@ static void print_notes(const struct notes *notes, const char *prefix)
 		printf("        %s%s\n", prefix, notes->line[i]);
 }
 
-static void do_job(struct runner *r, struct job *j)
+static enum verdict do_job(struct runner *r, struct job *j)
 {
 	static const char *const words[] = { "ok", "FAIL", "SKIP" };
+	enum verdict verdict;
 	struct notes notes = { 0 };
 	struct record rec = { .notes = &notes };
 	char path[512];
@@ -547,12 +557,12 @@ static void do_job(struct runner *r, struct job *j)
 	run_job(r, j, &rec, &ms);
 
 	if (rec.tap.failures.n || notes.n)
-		j->verdict = FAILED;
+		verdict = FAILED;
 	else if (!rec.tap.passed && rec.tap.skips.n)
-		j->verdict = SKIPPED;
+		verdict = SKIPPED;
 	else
-		j->verdict = PASSED;
-	printf("%-5s %-8s %-28s %6.1f s  (%d checks", words[j->verdict], kvm_name(j->kvm),
+		verdict = PASSED;
+	printf("%-5s %-8s %-28s %6.1f s  (%d checks", words[verdict], kvm_name(j->kvm),
 	       j->test->name, ms / 1000.0, rec.tap.checks);
 	if (rec.tap.checks && rec.tap.skipped)
 		printf(", %d skipped", rec.tap.skipped);
@@ -560,7 +570,7 @@ static void do_job(struct runner *r, struct job *j)
 	print_notes(&rec.tap.skips, "skipped: ");
 	print_notes(&rec.tap.failures, "");
 	print_notes(&notes, "");
-	if (j->verdict == FAILED)
+	if (verdict == FAILED)
 		printf("        log: %s\n", path);
 	fflush(stdout);
 	for (i = 0; i < rec.tap.failures.n; i++)
@@ -570,6 +580,69 @@ static void do_job(struct runner *r, struct job *j)
 	fclose(rec.log);
 	tap_free(&rec.tap);
 	notes_free(&notes);
+	return verdict;
+}
+
+/* --- several at a time --- */
+
+/* Do these two jobs want the same host in the same state? */
+static bool same_effort(const struct job *a, const struct job *b)
+{
+	return !a->test->machine && !b->test->machine && !strcmp(a->conf_text, b->conf_text) &&
+	       !strcmp(a->state, b->state);
+}
+
+/* Take the next jobs that share a host and its state. Returns their number, 0 at the end. */
+static int take_jobs(struct runner *r, int *first)
+{
+	int n;
+
+	*first = __atomic_load_n(&r->shared->next, __ATOMIC_RELAXED);
+	do {
+		for (n = 0; *first + n < r->n; n++)
+			if (n && !same_effort(&r->jobs[*first], &r->jobs[*first + n]))
+				break;
+	} while (n && !__atomic_compare_exchange_n(&r->shared->next, first, *first + n, false,
+						   __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+	return n;
+}
+
+static void work(struct runner *r)
+{
+	int first, n, i;
+
+	while ((n = take_jobs(r, &first)))
+		for (i = first; i < first + n; i++)
+			r->shared->verdicts[i] = do_job(r, &r->jobs[i]);
+	stop_host(r);
+}
+
+/* A test of a worker that dies counts as failed. */
+static void run_jobs(struct runner *r, int workers)
+{
+	/* One test's report is one write, whoever else writes. */
+	static char buffer[1 << 16];
+	int i;
+
+	setvbuf(stdout, buffer, _IOFBF, sizeof(buffer));
+	fflush(stdout);
+	for (i = 1; i < workers; i++) {
+		pid_t pid = fork();
+
+		if (pid < 0) {
+			fprintf(stderr, "rig: cannot start worker %d: %s\n", i + 1, strerror(errno));
+			break;
+		}
+		if (!pid) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			work(r);
+			fflush(stdout);
+			_exit(0);
+		}
+	}
+	work(r);
+	while (wait(NULL) > 0 || errno == EINTR)
+		;
 }
 
 /* Write the counts for whoever adds up several runs. */
@@ -591,22 +664,30 @@ static int write_counts(const struct runner *r, const char *name, const int *cou
 int run_tests(const struct settings *s, const struct test_run *run)
 {
 	struct runner r = { .s = s };
-	int count[3] = { 0 }, i, err;
+	int count[3] = { 0 }, workers = run->workers, i, err;
 	struct table table;
 
 	if (table_read(&table, run->table) || select_jobs(&r, &table, run))
 		return 2;
 	make_logdir(s, run->name, r.logdir, sizeof(r.logdir));
 	r.deadline = now_ms() + (s->timeout_s ? s->timeout_s : RUN_S) * 1000LL;
-	for (i = 0; i < r.n; i++) {
-		do_job(&r, &r.jobs[i]);
-		count[r.jobs[i].verdict]++;
+	r.shared = mmap(NULL, sizeof(*r.shared) + r.n * sizeof(r.shared->verdicts[0]),
+			PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (r.shared == MAP_FAILED) {
+		fprintf(stderr, "rig: no memory: %s\n", strerror(errno));
+		return 2;
 	}
-	stop_host(&r);
+	for (i = 0; i < r.n; i++)
+		r.shared->verdicts[i] = FAILED;
+	if (!workers)
+		workers = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 2 : 1;
+	run_jobs(&r, workers);
+	for (i = 0; i < r.n; i++)
+		count[r.shared->verdicts[i]]++;
 	if (count[FAILED])
 		printf("\nfailed:\n");
 	for (i = 0; i < r.n; i++)
-		if (r.jobs[i].verdict == FAILED)
+		if (r.shared->verdicts[i] == FAILED)
 			printf("  %s (%s)\n", r.jobs[i].test->name, kvm_name(r.jobs[i].kvm));
 	err = write_counts(&r, run->name, count);
 	printf("%d passed, %d failed", count[PASSED], count[FAILED]);
