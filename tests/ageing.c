@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * ageing - page reclaim asks KVM which pages a guest has used: those that it goes on reading stay,
+ * the others go; memory without reference counts next to them in the same VM is left alone.
+ *
+ * Only the guest touches the pages, so that nothing but the accessed bits in KVM's page tables
+ * tells hot pages from cold ones. They are page cache of a file, which needs no swap to be
+ * reclaimed.
+ *
+ * Contract: 5, 7. Both variants pass: refcounted memory ages as it always did.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/kit.h"
+
+#define PAGES	256u	/* of the file; the first half is hot */
+#define HOT	(PAGES / 2)
+#define ROUNDS	50	/* at most; about 10 will do */
+#define RECLAIM	"131072"	/* bytes a round: 32 pages, which is the least that Linux takes */
+
+#define CGROUPS	"/tmp/ageing-cgroups"
+#define FILE_SLOT 2u
+#define FILE_GPA (KIT_GPA + 16 * KIT_HUGE)
+
+static int put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), ret;
+
+	if (fd < 0)
+		tap_bail("%s: %s", path, strerror(errno));
+	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+/* Have all memory that this process uses from now on in a control group of its own. */
+static void enter_cgroup(void)
+{
+	mkdir(CGROUPS, 0700);
+	if (mount("none", CGROUPS, "cgroup2", 0, NULL))
+		tap_bail("mount of cgroup2: %s", strerror(errno));
+	if (put(CGROUPS "/cgroup.subtree_control", "+memory") ||
+	    mkdir(CGROUPS "/test", 0700) || put(CGROUPS "/test/cgroup.procs", "0"))
+		tap_bail("no control group: %s", strerror(errno));
+}
+
+static void leave_cgroup(void)
+{
+	put(CGROUPS "/cgroup.procs", "0");
+	rmdir(CGROUPS "/test");
+	umount(CGROUPS);
+	rmdir(CGROUPS);
+}
+
+static unsigned int resident(void *map, uint32_t first, uint32_t pages)
+{
+	unsigned char in[PAGES];
+	unsigned int n = 0;
+
+	if (mincore((char *)map + first * KIT_PAGE, pages * KIT_PAGE, in))
+		tap_bail("mincore: %s", strerror(errno));
+	for (uint32_t i = 0; i < pages; i++)
+		n += in[i] & 1;
+	return n;
+}
+
+static void read_pages(struct vcpu *v, uint64_t gpa, uint64_t pages, uint64_t stride)
+{
+	struct guest_cmd cmd = {
+		.op = GUEST_READ, .gpa = gpa, .len = pages * KIT_PAGE, .stride = stride,
+	};
+
+	VMM_MUST(guest_call(v, &cmd, NULL));
+}
+
+static void test(struct vcpu *v, void *map)
+{
+	struct pfnmap_create spec = { .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = 64 };
+	unsigned int hot = 0, cold = PAGES;
+	const char *why;
+	struct buf b;
+
+	buf_open(&b, &spec);
+	buf_map(&b, KIT_RW);
+	VMM_MUST(vm_slot_set(v->vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
+	VMM_MUST(vm_slot_set(v->vm, FILE_SLOT, FILE_GPA, PAGES * KIT_PAGE, map, 0));
+	read_pages(v, FILE_GPA, PAGES, KIT_PAGE);
+	tap_is(resident(map, 0, PAGES), PAGES, "the guest reads the whole file");
+
+	for (int round = 0; round < ROUNDS && cold > HOT / 4; round++) {
+		read_pages(v, FILE_GPA, HOT, KIT_PAGE);
+		read_pages(v, KIT_GPA, spec.pages, buf_stride(&b));
+		/* EAGAIN: less was reclaimed, which is fine. */
+		put(CGROUPS "/test/memory.reclaim", RECLAIM);
+		hot = resident(map, 0, HOT);
+		cold = resident(map, HOT, PAGES - HOT);
+	}
+	tap_ok(hot >= HOT * 3 / 4, "%u of %u pages that the guest reads stay", hot, HOT);
+	tap_ok(cold <= HOT / 4, "%u of %u others do", cold, PAGES - HOT);
+	VMM_MUST(vm_slot_delete(v->vm, FILE_SLOT));
+	VMM_MUST(vm_slot_delete(v->vm, KIT_SLOT));
+	buf_unmap(&b);
+	why = buf_changes(&b);
+	if (!tap_ok(!why, "%s: as before", buf_name(&b)))
+		tap_diag("%s", why);
+	buf_close(&b);
+}
+
+int main(int argc, char **argv)
+{
+	int fd = argc == 2 ? open(argv[1], O_RDONLY | O_CLOEXEC) : -1;
+	struct vcpu *v;
+	struct vm *vm;
+	void *map;
+
+	if (fd < 0)
+		tap_bail("give me a file of at least %u KiB: %s", PAGES * 4, strerror(errno));
+	kit_start();
+	enter_cgroup();
+	vm = vm_create(0);
+	v = vcpu_create(vm, VCPU_LONG);
+	/* What is cached already belongs to another control group. */
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	map = mmap(NULL, PAGES * KIT_PAGE, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (map == MAP_FAILED)
+		tap_bail("mmap of %s: %s", argv[1], strerror(errno));
+	test(v, map);
+	munmap(map, PAGES * KIT_PAGE);
+	vcpu_destroy(v);
+	vm_destroy(vm);
+	leave_cgroup();
+	return kit_finish();
+}
