@@ -35,6 +35,11 @@ help:
 #? make series         write the tree's commits back to kvm/series
 #? make check-series   build every prefix of the series
 #? make check-build    test the build itself
+#? make check-rig      run the tests in the emulated host (ONLY=, GROUP=, KVM= select)
+#? make check-asan     test this machine's programs with the address sanitizer
+#? make lint           checkpatch, sparse, shellcheck, cppcheck, clang-tidy, clang-format
+#? make format         clang-format the programs' sources
+#? make ci             check and lint
 #?
 #? make deps           install the Debian packages that are needed
 #? make update         ask Debian for newer kernels
@@ -81,6 +86,8 @@ NEW_DIR ?= kvm/new
 
 CC := gcc
 UCFLAGS := -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -I. -Ilib/vmm -Iexporter -Itests
+# The drivers' interfaces are in the kernel's headers package, but not in linux-libc-dev.
+UAPI_FLAGS := -idirafter $(KDIR:-amd64=-common)/include/uapi -D__user=
 
 # Of the directories' rules.mk: programs for the emulated host, programs for
 # this machine, and the parts of "make check" (check-NAME leaves "passed failed
@@ -123,7 +130,8 @@ $(MODULES) &: $(PREPARED) scripts/modules.sh
 	@printf '  %-8s %s\n' KVM "$(R)/modules (about a minute)"
 	$(Q)$(call LOCK,kvm) scripts/modules.sh $(R)/kvm $(KDIR) $(R)/modules
 
-include $(wildcard $(addsuffix /rules.mk,guest lib/vmm exporter rig tests demo))
+include $(wildcard $(addsuffix /rules.mk,guest lib/vmm exporter rig tests tests/unit demo \
+	scripts))
 
 .PHONY: deps image modules exporter programs initramfs
 deps:
@@ -137,9 +145,10 @@ initramfs: $(R)/initramfs.cpio
 $(R)/initramfs.cpio: | $(MODULES) $(R)/exporter/pfnmap_exporter.ko
 
 # check-NAME of every part, and one line with the sum of their counts.
-.PHONY: check check-build
+.PHONY: check ci check-build
 CHECKS += build
-check: modules exporter programs initramfs
+ci: CHECKS += lint
+check ci: modules exporter programs initramfs
 	$(Q)scripts/check.sh "$(MAKE)" $(B)/logs $(CHECKS)
 
 check-build: modules image

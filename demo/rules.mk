@@ -19,7 +19,7 @@ $(DEMO_HOST): $(B)/host/%: $(B)/demo/%.o $(LIBTEST) $(LIBVMM)
 	$(CC) -static -o $@ $^ -lpthread
 
 $(B)/host/picture: $(B)/demo/scene_blob.o
-$(B)/demo/picture.o: UCFLAGS += -idirafter $(KDIR:-amd64=-common)/include/uapi -D__user=
+$(B)/demo/picture.o: UCFLAGS += $(UAPI_FLAGS)
 
 # The drawing program for the bare guest; its address is SCENE_CODE of scene.h.
 $(B)/demo/scene_guest.o: UCFLAGS := $(GUEST_CFLAGS) -O2 -m64

@@ -25,8 +25,7 @@ $(LIBTEST): $(patsubst %,$(B)/tests/%.o,drm kit loop tap)
 	rm -f $@
 	$(AR) rcs $@ $^
 
-# The drivers' interfaces are in the kernel's headers package, but not in linux-libc-dev.
-$(B)/tests/drm.o: UCFLAGS += -idirafter $(KDIR:-amd64=-common)/include/uapi -D__user=
+$(B)/tests/drm.o: UCFLAGS += $(UAPI_FLAGS)
 
 $(TEST_HOST): $(B)/host/%: $(B)/tests/%.o $(LIBTEST) $(LIBVMM)
 	@mkdir -p $(@D)
