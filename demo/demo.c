@@ -96,7 +96,7 @@ static void load(const char *module)
 {
 	struct host_reply reply;
 
-	if (host_do(host, &reply, "modprobe", module, NULL) != HOST_OK)
+	if (host_do(host, &reply, "modprobe", module) != HOST_OK)
 		die("cannot load %s in the host: %s", module, host_explain(&reply));
 }
 
@@ -338,7 +338,7 @@ int main(int argc, char **argv)
 	boot(argv[2]);
 	for (int i = 0; i < ROWS; i++)
 		load(rows[i].module);
-	if (host_do(host, &reply, "9p", NULL) != HOST_OK)
+	if (host_do(host, &reply, "9p") != HOST_OK)
 		die("the host cannot see this machine's files: %s", host_explain(&reply));
 
 	puts("\n"

@@ -36,7 +36,7 @@ static void sleep_ms(unsigned int ms)
 /* Show a buffer at 1024x768, 60 Hz: VESA's timing. */
 static void show(const struct drm_dev *dev, const struct drm_buf *buf)
 {
-	uint32_t crtc, connector;
+	uint32_t crtc = 0, connector = 0;
 	struct drm_mode_card_res res = {
 		.crtc_id_ptr = (uintptr_t)&crtc, .count_crtcs = 1,
 		.connector_id_ptr = (uintptr_t)&connector, .count_connectors = 1,
@@ -111,6 +111,7 @@ int main(void)
 	vm = vm_create(0);
 	v = vcpu_create(vm, VCPU_LONG);
 	args = vm_anon(SCENE_MEM, KIT_PAGE);
+	/* cppcheck-suppress comparePointers ; the linker's names for two ends of one object */
 	memcpy((char *)args + (SCENE_CODE - SCENE_ARGS), scene_code, scene_code_end - scene_code);
 	VMM_MUST(vm_slot_set(vm, 1, SCENE_ARGS, SCENE_MEM, args, 0));
 	VMM_MUST(vm_slot_set(vm, 2, SCENE_BUFFER, SCENE_HEIGHT * SCENE_PITCH, canvas.map, 0));

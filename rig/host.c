@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -431,21 +430,6 @@ enum host_kind host_cmd(struct host *h, const char *const *words, host_line_fn f
 	return lost_reply(h, reply);
 }
 
-enum host_kind host_do(struct host *h, struct host_reply *reply, ...)
-{
-	const char *words[16];
-	va_list ap;
-	int n = 0;
-
-	va_start(ap, reply);
-	do {
-		words[n] = va_arg(ap, const char *);
-	} while (words[n] && ++n < 15);
-	words[n] = NULL;
-	va_end(ap);
-	return host_cmd(h, words, NULL, NULL, reply);
-}
-
 enum host_kind host_load_kvm(struct host *h, const char *variant, const char *const *params,
 			     struct host_reply *reply)
 {
@@ -454,9 +438,9 @@ enum host_kind host_load_kvm(struct host *h, const char *variant, const char *co
 	int i;
 
 	/* Not loaded is fine (ENOENT); in use is not. */
-	if (host_do(h, reply, "rmmod", h->vendor, NULL) != HOST_OK && reply->value != ENOENT)
+	if (host_do(h, reply, "rmmod", h->vendor) != HOST_OK && reply->value != ENOENT)
 		return reply->kind;
-	if (host_do(h, reply, "rmmod", "kvm", NULL) != HOST_OK && reply->value != ENOENT)
+	if (host_do(h, reply, "rmmod", "kvm") != HOST_OK && reply->value != ENOENT)
 		return reply->kind;
 	if (!variant) {
 		reply->kind = HOST_OK;
@@ -522,7 +506,7 @@ static void sync_console(struct host *h, FILE *reader)
 	char mark[32], line[1024];
 
 	snprintf(mark, sizeof(mark), "log mark %d", ++h->marks);
-	if (host_do(h, &reply, "mark", mark, NULL) != HOST_OK)
+	if (host_do(h, &reply, "mark", mark) != HOST_OK)
 		return;
 	while (now_ms() < deadline) {
 		while (fgets(line, sizeof(line), reader))

@@ -84,8 +84,9 @@ bool host_alive(const struct host *h);
 enum host_kind host_cmd(struct host *h, const char *const *words, host_line_fn fn, void *ctx,
 			struct host_reply *reply);
 
-/* The same for a short command without output: host_do(h, &reply, "rmmod", "kvm", NULL). */
-enum host_kind host_do(struct host *h, struct host_reply *reply, ...) __attribute__((sentinel));
+/* The same for a short command without output: host_do(h, &reply, "rmmod", "kvm"). */
+#define host_do(h, reply, ...) \
+	host_cmd(h, (const char *const[]){ __VA_ARGS__, NULL }, NULL, NULL, reply)
 
 /*
  * Swap KVM: unload what is loaded and load the stock or patched modules for the host's processor.

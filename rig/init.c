@@ -512,8 +512,8 @@ static bool is_env(const char *word)
 	return n && word[n] == '=' && !isdigit((unsigned char)word[0]);
 }
 
-/* In the child: become the program of words[], or tell the parent through err_fd why not. */
-static void __attribute__((noreturn)) become(char **words, int err_fd)
+/* In the child: become the program argv[0], with the variables in front of it, or say why not. */
+static void __attribute__((noreturn)) become(char **env, char **argv, int err_fd)
 {
 	const char *prog;
 	int err;
@@ -523,16 +523,16 @@ static void __attribute__((noreturn)) become(char **words, int err_fd)
 	setenv("PATH", "/bin:/sbin:/usr/bin:/usr/sbin", 1);
 	setenv("HOME", "/tmp", 1);
 	setenv("LC_ALL", "C", 1);
-	for (; *words && is_env(*words); words++)
-		putenv(*words);
-	prog = *words;
+	for (; env < argv; env++)
+		putenv(*env);
+	prog = argv[0];
 	if (!strncmp(prog, MACHINE "/", strlen(MACHINE "/"))) {
 		if (chroot(MACHINE) || chdir("/"))
 			goto fail;
 		prog += strlen(MACHINE);
-		words[0] = (char *)prog;
+		argv[0] = (char *)prog;
 	}
-	execvp(prog, words);
+	execvp(prog, argv);
 fail:
 	err = errno;
 	if (write(err_fd, &err, sizeof(err)) != sizeof(err))
@@ -566,7 +566,7 @@ static int do_run(char **words, struct outcome *out)
 		dup2(pipe_out[1], 2);
 		if (null > 2)
 			close(null);
-		become(words + 1, pipe_err[1]);
+		become(words + 1, words + i, pipe_err[1]);
 	}
 	close(pipe_out[1]);
 	close(pipe_err[1]);
@@ -617,7 +617,7 @@ static int do_shell(char **words, struct outcome *out)
 		dup2(fd, 1);
 		dup2(fd, 2);
 		/* setsid() in become() is harmless: this child leads its session already. */
-		become(shell, 2);
+		become(shell, shell + 2, 2);
 	}
 	if (pid < 0) {
 		out->value = fail(errno, "fork");

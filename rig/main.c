@@ -334,7 +334,7 @@ static struct host *prepare_host(const struct settings *s, struct arguments *a, 
 		goto fail;
 	}
 	for (name = a->need ? strtok(a->need, ",") : NULL; name; name = strtok(NULL, ",")) {
-		if (host_do(h, &reply, "modprobe", name, NULL) == HOST_OK)
+		if (host_do(h, &reply, "modprobe", name) == HOST_OK)
 			continue;
 		fprintf(stderr, "rig: cannot load %s: %s\n", name, host_explain(&reply));
 		goto fail;
@@ -402,7 +402,7 @@ static int run_program(struct settings *s, struct arguments *a)
 	launch_prepare(&l, s, &s->conf, logdir);
 	l.opts.timeout_s = timeout_s + HOST_EXTRA_S;
 	h = prepare_host(s, a, &l, kvm);
-	if (words[i] == prog && host_do(h, &reply, "9p", NULL) != HOST_OK) {
+	if (words[i] == prog && host_do(h, &reply, "9p") != HOST_OK) {
 		fprintf(stderr, "rig: 9p: %s\n", host_explain(&reply));
 		host_stop(h);
 		return EXIT_RIG;
@@ -440,12 +440,12 @@ static int run_shell(struct settings *s, struct arguments *a)
 	fflush(stdout);
 	h = prepare_host(s, a, &l, kvm);
 	/* Without the exporter or 9p a shell is still of use. */
-	host_do(h, &reply, "modprobe", "pfnmap_exporter", NULL);
-	host_do(h, &reply, "9p", NULL);
+	host_do(h, &reply, "modprobe", "pfnmap_exporter");
+	host_do(h, &reply, "9p");
 	dprintf(1, shell_text, host_release(h), kvm == KVM_NONE ? "no" : kvm_name(kvm));
 	snprintf(rows, sizeof(rows), "%d", ws.ws_row);
 	snprintf(cols, sizeof(cols), "%d", ws.ws_col);
-	host_do(h, &reply, "shell", rows, cols, NULL);
+	host_do(h, &reply, "shell", rows, cols);
 	if (reply.kind == HOST_LOST)
 		fprintf(stderr, "rig: %s\r\n", host_explain(&reply));
 	host_stop(h);

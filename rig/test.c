@@ -225,9 +225,9 @@ static bool load_needed(struct runner *r, const char *name, struct notes *notes)
 		if (!strcmp(r->loaded[i], name))
 			return true;
 	if (!strcmp(name, "9p"))
-		host_do(r->host, &reply, "9p", NULL);
+		host_do(r->host, &reply, "9p");
 	else
-		host_do(r->host, &reply, "modprobe", name, NULL);
+		host_do(r->host, &reply, "modprobe", name);
 	if (reply.kind != HOST_OK) {
 		note(notes, "cannot load %s: %s", name, host_explain(&reply));
 		return false;
@@ -438,7 +438,7 @@ static void check_users(struct runner *r, const struct job *j, struct notes *not
 
 	if (j->kvm == KVM_NONE)
 		return;
-	while (host_do(r->host, &reply, "users", host_vendor(r->host), NULL) == HOST_OK &&
+	while (host_do(r->host, &reply, "users", host_vendor(r->host)) == HOST_OK &&
 	       reply.value) {
 		if (now_ms() > deadline) {
 			note(notes, "%s still has %d users after the test", host_vendor(r->host),
@@ -507,7 +507,7 @@ static void run_job(struct runner *r, struct job *j, struct record *rec, long *m
 			return;
 		if (!check_allows(r, j, &rec->tap.skips))
 			return;
-		host_do(r->host, &reply, "mark", j->test->name, NULL);
+		host_do(r->host, &reply, "mark", j->test->name);
 		start = now_ms();
 		run_in_host(r, j, rec, &reply);
 	}

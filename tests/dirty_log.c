@@ -27,7 +27,7 @@ struct log {
 
 static struct log harvest(struct vm *vm)
 {
-	struct log log;
+	struct log log = { 0 };
 
 	VMM_MUST(vm_dirty_get(vm, KIT_SLOT, log.bits));
 	return log;
@@ -63,10 +63,11 @@ static struct guest_cmd command(const struct buf *b, uint32_t op, uint32_t first
 {
 	static uint64_t value = 1;
 
+	value += 1000000;
 	return (struct guest_cmd){
 		.op = op, .gpa = KIT_GPA + (uint64_t)first * KIT_PAGE,
 		.len = (uint64_t)pages * KIT_PAGE, .stride = (uint64_t)step * KIT_PAGE,
-		.value = value += 1000000, .gpa2 = b->size,
+		.value = value, .gpa2 = b->size,
 	};
 }
 

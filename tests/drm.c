@@ -118,7 +118,7 @@ void drm_create_movable(struct drm_dev *dev, struct drm_buf *buf, uint32_t pages
 
 static void show(struct drm_dev *dev, const struct drm_buf *buf)
 {
-	uint32_t crtc, connector;
+	uint32_t crtc = 0, connector = 0;
 	struct drm_mode_card_res res = {
 		.crtc_id_ptr = (uintptr_t)&crtc, .count_crtcs = 1,
 		.connector_id_ptr = (uintptr_t)&connector, .count_connectors = 1,

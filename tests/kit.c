@@ -127,7 +127,7 @@ const char *buf_changes(const struct buf *b)
 	static char text[256];
 	const char *difference = NULL;
 
-	for (uint32_t i = 0; i < b->spec.pages && !difference; i++) {
+	for (uint32_t i = 0; i < b->spec.pages; i++) {
 		const struct pfnmap_page *old = &b->start[i], *new = &now[i];
 		uint32_t ignore = page_refcounted(old) ? MARKS : 0;
 
@@ -139,6 +139,7 @@ const char *buf_changes(const struct buf *b)
 			 i, (unsigned long long)old->pfn, old->count, old->mapcount, old->flags,
 			 (unsigned long long)new->pfn, new->count, new->mapcount, new->flags);
 		difference = text;
+		break;
 	}
 	free(now);
 	return difference;

@@ -82,7 +82,7 @@ static void update(struct vcpu *v)
 
 static struct clock read_clock(const struct buf *b, uint64_t at)
 {
-	uint64_t words[sizeof(struct clock) / 8];
+	uint64_t words[sizeof(struct clock) / 8] = { 0 };
 	struct clock clock;
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)

@@ -133,7 +133,7 @@ static void watch(int fd, struct outcome *o)
 			continue;
 		if (read(fd, line + used, 1) != 1)
 			return;
-		if (line[used] != '\n' && used < sizeof(line) - 2) {
+		if (used < sizeof(line) - 2 && line[used] != '\n') {
 			used += line[used] != '\r';
 			continue;
 		}
@@ -146,7 +146,7 @@ static void watch(int fd, struct outcome *o)
 
 static void run_qemu(const char *build, struct outcome *o)
 {
-	int fd, status;
+	int fd, status = 0;
 	pid_t pid;
 
 	memset(o, 0, sizeof(*o));

@@ -12,6 +12,7 @@
 #include "rig/host.h"
 #include "tap.h"
 
+static const char *build, *rel;
 static char output[4096];
 static int notes;
 
@@ -39,12 +40,9 @@ static enum host_kind run(struct host *h, struct host_reply *reply, const char *
 static struct host *start(struct host_opts *opts)
 {
 	static char kernel[512], initramfs[512], logdir[512];
-	const char *build = getenv("BUILD"), *rel = getenv("REL");
 	char error[1024];
 	struct host *h;
 
-	if (!build || !rel)
-		tap_bail("BUILD and REL are not in the environment");
 	snprintf(kernel, sizeof(kernel), "%s/%s/vmlinux", build, rel);
 	snprintf(initramfs, sizeof(initramfs), "%s/%s/initramfs.cpio", build, rel);
 	snprintf(logdir, sizeof(logdir), "%s/logs/rig_host", build);
@@ -101,18 +99,18 @@ static void modules(struct host *h)
 {
 	struct host_reply r;
 
-	tap_is(host_do(h, &r, "rmmod", "nothing", NULL), HOST_ERRNO,
+	tap_is(host_do(h, &r, "rmmod", "nothing"), HOST_ERRNO,
 	       "unloading what is not loaded");
 	tap_is(r.value, ENOENT, "the errno");
-	tap_is(host_do(h, &r, "insmod", "/bin/busybox", NULL), HOST_ERRNO, "loading no module");
+	tap_is(host_do(h, &r, "insmod", "/bin/busybox"), HOST_ERRNO, "loading no module");
 	tap_is(r.value, ENOEXEC, "the errno");
-	tap_is(host_do(h, &r, "modprobe", "vgem", NULL), HOST_OK, "a module with dependencies");
-	tap_is(host_do(h, &r, "modprobe", "vgem", NULL), HOST_OK, "again");
-	tap_is(host_do(h, &r, "users", "drm", NULL), HOST_OK, "the users of a module");
+	tap_is(host_do(h, &r, "modprobe", "vgem"), HOST_OK, "a module with dependencies");
+	tap_is(host_do(h, &r, "modprobe", "vgem"), HOST_OK, "again");
+	tap_is(host_do(h, &r, "users", "drm"), HOST_OK, "the users of a module");
 	tap_ok(r.value >= 1, "are counted: %d", r.value);
-	tap_is(host_do(h, &r, "rmmod", "drm", NULL), HOST_ERRNO, "unloading a module in use");
+	tap_is(host_do(h, &r, "rmmod", "drm"), HOST_ERRNO, "unloading a module in use");
 	tap_is(r.value, EWOULDBLOCK, "the errno");
-	tap_is(host_do(h, &r, "nonsense", NULL), HOST_ERRNO, "an unknown command");
+	tap_is(host_do(h, &r, "nonsense"), HOST_ERRNO, "an unknown command");
 	tap_is(r.value, EINVAL, "the errno");
 }
 
@@ -126,8 +124,8 @@ static void machine_files(struct host *h)
 	if (!f || !fgets(line, sizeof(line), f))
 		tap_bail("/etc/os-release cannot be read");
 	fclose(f);
-	tap_is(host_do(h, &r, "9p", NULL), HOST_OK, "the machine's files are mounted");
-	tap_is(host_do(h, &r, "9p", NULL), HOST_OK, "again");
+	tap_is(host_do(h, &r, "9p"), HOST_OK, "the machine's files are mounted");
+	tap_is(host_do(h, &r, "9p"), HOST_OK, "again");
 	RUN(h, &r, "20", "/machine/bin/head", "-n", "1", "/etc/os-release");
 	tap_ok(r.kind == HOST_EXIT && !r.value && !strcmp(output, line),
 	       "a program of the machine runs, on its files");
@@ -149,16 +147,16 @@ static void kernel_log(struct host *h)
 	       "the kernel has not complained so far");
 	RUN(h, &r, "10", "/bin/sh", "-c", "echo '<4>nothing of note' >/dev/kmsg");
 	tap_is(host_log(h, NULL, 0, NULL, collect, NULL), 0, "a line of no note is no complaint");
-	host_do(h, &r, "mark", warning, NULL);
-	host_do(h, &r, "mark", trace, NULL);
+	host_do(h, &r, "mark", warning);
+	host_do(h, &r, "mark", trace);
 	tap_is(host_log(h, NULL, 0, NULL, collect, NULL), 2,
 	       "a warning and its call trace are two");
 	tap_is(host_log(h, NULL, 0, NULL, collect, NULL), 0, "which are not told again");
 	if (regcomp(&e.re, "at a\\.c:1", REG_EXTENDED | REG_NOSUB))
 		tap_bail("regcomp");
-	host_do(h, &r, "mark", trace, NULL);
-	host_do(h, &r, "mark", warning, NULL);
-	host_do(h, &r, "mark", trace, NULL);
+	host_do(h, &r, "mark", trace);
+	host_do(h, &r, "mark", warning);
+	host_do(h, &r, "mark", trace);
 	tap_is(host_log(h, &e, 1, NULL, collect, NULL), 1,
 	       "an expected warning excuses its call trace, not the one before");
 	tap_ok(e.seen, "and is marked as seen");
@@ -176,7 +174,7 @@ static void qmp(struct host *h)
 	tap_ok(host_qmp(h, "{\"execute\":\"nonsense\"}", answer, sizeof(answer)) &&
 		       strstr(answer, "CommandNotFound"),
 	       "and errors are errors");
-	snprintf(path, sizeof(path), "%s/logs/rig_host/vga.png", getenv("BUILD"));
+	snprintf(path, sizeof(path), "%s/logs/rig_host/vga.png", build);
 	snprintf(command, sizeof(command),
 		 "{\"execute\":\"screendump\",\"arguments\":"
 		 "{\"filename\":\"%s\",\"format\":\"png\",\"device\":\"vga\"}}",
@@ -212,8 +210,12 @@ int main(void)
 	char error[256];
 	int life_s;
 
+	build = getenv("BUILD");
+	rel = getenv("REL");
+	if (!build || !rel)
+		tap_bail("BUILD and REL are not in the environment");
 	h = start(&opts);
-	tap_ok(!strcmp(host_release(h), getenv("REL")), "the kernel is %s", host_release(h));
+	tap_ok(!strcmp(host_release(h), rel), "the kernel is %s", host_release(h));
 	tap_ok(!strcmp(host_vendor(h), "kvm-amd"), "the processor is AMD's");
 	RUN(h, &r, "10", "/bin/grep", "-c", "^processor", "/proc/cpuinfo");
 	tap_ok(!strcmp(output, "3\n"), "three processors on demand");
@@ -236,7 +238,7 @@ int main(void)
 	RUN(h, &r, "10", "/bin/sh", "-c",
 	    "set -- $(grep MemTotal /proc/meminfo); test $2 -lt 524288");
 	tap_is(r.value, 0, "memory on demand");
-	tap_is(host_do(h, &r, "9p", NULL), HOST_ERRNO, "no files of the machine on demand");
+	tap_is(host_do(h, &r, "9p"), HOST_ERRNO, "no files of the machine on demand");
 	snprintf(error, sizeof(error), "still running after %d s", life_s);
 	lose(h, "life span", "while :; do :; done", error);
 	host_stop(h);
