@@ -19,9 +19,9 @@
 #include "demo/scene.h"
 #include "rig/host.h"
 
-#define CELL		48
-#define PIXELS		(SCENE_WIDTH * SCENE_HEIGHT)
-#define HOST_S		600	/* no demo takes that long */
+#define CELL   48
+#define PIXELS (SCENE_WIDTH * SCENE_HEIGHT)
+#define HOST_S 600 /* no demo takes that long */
 
 enum { STOCK, PATCHED, VARIANTS };
 static const char *const variants[VARIANTS] = { "stock", "patched" };
@@ -29,7 +29,7 @@ static const char *const variants[VARIANTS] = { "stock", "patched" };
 /* What is tried: a program of the host, which prints "outcome: ...". */
 static const struct row {
 	const char *name;
-	const char *module;	/* to be loaded first */
+	const char *module; /* to be loaded first */
 	const char *argv[2];
 	bool stock_works;
 } rows[] = {
@@ -298,7 +298,9 @@ static void boot(const char *release)
 	static char kernel[600], initramfs[600], logdir[600];
 	char error[1200];
 	struct host_opts opts = {
-		.kernel = kernel, .initramfs = initramfs, .logdir = logdir,
+		.kernel = kernel,
+		.initramfs = initramfs,
+		.logdir = logdir,
 		/* One processor: with two, Debian's guest hangs at boot now and then. */
 		.cpus = 1,
 		.timeout_s = HOST_S,
@@ -357,8 +359,8 @@ int main(int argc, char **argv)
 	host_stop(host);
 
 	if (surprises)
-		printf("\n%d of the outcomes above are not as expected; logs: %s/logs/demo\n", surprises,
-		       build);
+		printf("\n%d of the outcomes above are not as expected; logs: %s/logs/demo\n",
+		       surprises, build);
 	printf("Done in %.0f s.\n", seconds() - start);
 	return surprises ? 1 : 0;
 }

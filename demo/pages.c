@@ -9,8 +9,8 @@
 #include "tests/drm.h"
 #include "tests/kit.h"
 
-#define PAGES	1024u
-#define SIZE	((uint64_t)PAGES * KIT_PAGE)
+#define PAGES 1024u
+#define SIZE  ((uint64_t)PAGES * KIT_PAGE)
 
 /* A mapping of a new buffer of this driver, which stays until the program ends. */
 static void *map_buffer(const char *driver)
@@ -38,7 +38,11 @@ static void *map_buffer(const char *driver)
 int main(int argc, char **argv)
 {
 	struct guest_cmd cmd = {
-		.op = GUEST_PATTERN, .gpa = KIT_GPA, .len = SIZE, .stride = KIT_PAGE, .value = 1,
+		.op = GUEST_PATTERN,
+		.gpa = KIT_GPA,
+		.len = SIZE,
+		.stride = KIT_PAGE,
+		.value = 1,
 	};
 	struct guest_outcome out;
 	const uint64_t *map;
@@ -58,8 +62,9 @@ int main(int argc, char **argv)
 	for (uint64_t off = 0; off < SIZE; off += KIT_PAGE)
 		written += map[off / 8] == guest_pattern(cmd.value, off);
 	printf("outcome: %s, %u of %u pages\n",
-	       out.end == GUEST_DONE ? "works" :
-	       out.end == GUEST_RUN_FAILED ? strerror(out.err) : guest_describe(&out),
+	       out.end == GUEST_DONE	   ? "works" :
+	       out.end == GUEST_RUN_FAILED ? strerror(out.err) :
+					     guest_describe(&out),
 	       written, PAGES);
 	return 0;
 }

@@ -20,11 +20,11 @@
 #include "tests/kit.h"
 
 /* drm_in_vram() tells buffers by their size: this one has a line that is not shown. */
-#define CANVAS_LINES	(SCENE_HEIGHT + 1)
-#define MOVE_AT		(SCENE_HEIGHT * 2 / 5)
-#define STALL_MS	10000	/* a guest that draws no line for so long has failed */
-#define SHOW_EMPTY_MS	300
-#define SHOW_MS		2000
+#define CANVAS_LINES  (SCENE_HEIGHT + 1)
+#define MOVE_AT	      (SCENE_HEIGHT * 2 / 5)
+#define STALL_MS      10000 /* a guest that draws no line for so long has failed */
+#define SHOW_EMPTY_MS 300
+#define SHOW_MS	      2000
 
 extern const char scene_code[], scene_code_end[];
 
@@ -38,8 +38,10 @@ static void show(const struct drm_dev *dev, const struct drm_buf *buf)
 {
 	uint32_t crtc = 0, connector = 0;
 	struct drm_mode_card_res res = {
-		.crtc_id_ptr = (uintptr_t)&crtc, .count_crtcs = 1,
-		.connector_id_ptr = (uintptr_t)&connector, .count_connectors = 1,
+		.crtc_id_ptr = (uintptr_t)&crtc,
+		.count_crtcs = 1,
+		.connector_id_ptr = (uintptr_t)&connector,
+		.count_connectors = 1,
 	};
 	struct drm_mode_crtc set = {
 		.set_connectors_ptr = (uintptr_t)&connector, .count_connectors = 1,

@@ -10,29 +10,29 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define SCENE_WIDTH	1024
-#define SCENE_HEIGHT	768
-#define SCENE_PITCH	(SCENE_WIDTH * 4)	/* bytes a line: exactly a page */
+#define SCENE_WIDTH  1024
+#define SCENE_HEIGHT 768
+#define SCENE_PITCH  (SCENE_WIDTH * 4) /* bytes a line: exactly a page */
 
 /* The guest's memory: what it is to do, its program, the buffer. */
-#define SCENE_ARGS	0x200000ull
-#define SCENE_CODE	0x201000ull
-#define SCENE_MEM	0x10000ull	/* bytes at SCENE_ARGS */
-#define SCENE_BUFFER	0x40000000ull
+#define SCENE_ARGS   0x200000ull
+#define SCENE_CODE   0x201000ull
+#define SCENE_MEM    0x10000ull /* bytes at SCENE_ARGS */
+#define SCENE_BUFFER 0x40000000ull
 
 struct scene_args {
-	uint32_t from, to;		/* lines to draw: from <= line < to */
-	uint32_t moving, moved;		/* for scene_pixel() */
-	volatile uint32_t done;		/* the guest has drawn the lines below this one */
+	uint32_t from, to;	/* lines to draw: from <= line < to */
+	uint32_t moving, moved; /* for scene_pixel() */
+	volatile uint32_t done; /* the guest has drawn the lines below this one */
 };
 
 /* The plane: centre and distance of two pixels, in units of 2^-40. */
-#define SCENE_FRACTION	40
-#define SCENE_UNIT	(1ll << SCENE_FRACTION)
-#define SCENE_CX	(-817506000000ll)	/* -0.743525 */
-#define SCENE_CY	144700000000ll		/* 0.131605 */
-#define SCENE_STEP	13000000ll
-#define SCENE_ROUNDS	400
+#define SCENE_FRACTION 40
+#define SCENE_UNIT     (1ll << SCENE_FRACTION)
+#define SCENE_CX       (-817506000000ll) /* -0.743525 */
+#define SCENE_CY       144700000000ll	 /* 0.131605 */
+#define SCENE_STEP     13000000ll
+#define SCENE_ROUNDS   400
 
 static inline int64_t scene_mul(int64_t a, int64_t b)
 {
@@ -53,7 +53,7 @@ static inline int32_t scene_log2(uint64_t x)
 static inline uint32_t scene_wave(uint32_t t)
 {
 	int32_t x = (int32_t)(t & 511) - 256;
-	int32_t half = (65536 - x * x) >> 9;	/* 0 to 128 to 0 */
+	int32_t half = (65536 - x * x) >> 9; /* 0 to 128 to 0 */
 
 	return (uint32_t)((t & 512 ? 128 - half : 127 + half) * 255 / 256);
 }
@@ -72,7 +72,9 @@ static inline uint32_t scene_colour(int64_t cx, int64_t cy)
 	}
 	if (n == SCENE_ROUNDS)
 		return 0x04061a;
-	/* The fraction of a round by which it was over the edge smooths the steps between colours. */
+	/*
+	 * The fraction of a round by which it was over the edge smooths the steps between colours.
+	 */
 	t = n * 256 + 1024 - (uint32_t)scene_log2((uint64_t)scene_log2((xx + yy) >> 24) << 8);
 	t = (uint32_t)scene_log2((uint64_t)t << 8) * 5 / 4;
 	return scene_wave(t - 640) << 16 | scene_wave(t - 560) << 8 | scene_wave(t - 420);
@@ -84,23 +86,34 @@ struct scene_glyph {
 	uint8_t column[5];
 };
 
-#define SCENE_CHAR 12u	/* width of a character, pixels: its own are doubled */
+#define SCENE_CHAR 12u /* width of a character, pixels: its own are doubled */
 
 /* Is this pixel of the text set? (x, y) counts from the text's upper left corner. */
 static inline bool scene_text(const char *text, uint32_t x, uint32_t y)
 {
 	static const struct scene_glyph glyphs[] = {
-		{ 'A', { 0x7c, 0x12, 0x11, 0x12, 0x7c } }, { 'B', { 0x7f, 0x49, 0x49, 0x49, 0x36 } },
-		{ 'C', { 0x3e, 0x41, 0x41, 0x41, 0x22 } }, { 'D', { 0x7f, 0x41, 0x41, 0x41, 0x3e } },
-		{ 'E', { 0x7f, 0x49, 0x49, 0x49, 0x41 } }, { 'F', { 0x7f, 0x09, 0x09, 0x09, 0x01 } },
-		{ 'G', { 0x3e, 0x41, 0x49, 0x49, 0x3a } }, { 'H', { 0x7f, 0x08, 0x08, 0x08, 0x7f } },
-		{ 'I', { 0x00, 0x41, 0x7f, 0x41, 0x00 } }, { 'K', { 0x7f, 0x08, 0x14, 0x22, 0x41 } },
-		{ 'L', { 0x7f, 0x40, 0x40, 0x40, 0x40 } }, { 'M', { 0x7f, 0x02, 0x0c, 0x02, 0x7f } },
-		{ 'N', { 0x7f, 0x02, 0x0c, 0x10, 0x7f } }, { 'O', { 0x3e, 0x41, 0x41, 0x41, 0x3e } },
-		{ 'R', { 0x7f, 0x09, 0x19, 0x29, 0x46 } }, { 'S', { 0x26, 0x49, 0x49, 0x49, 0x32 } },
-		{ 'T', { 0x01, 0x01, 0x7f, 0x01, 0x01 } }, { 'U', { 0x3f, 0x40, 0x40, 0x40, 0x3f } },
-		{ 'V', { 0x0f, 0x30, 0x40, 0x30, 0x0f } }, { 'W', { 0x7f, 0x20, 0x18, 0x20, 0x7f } },
-		{ 'Y', { 0x03, 0x04, 0x78, 0x04, 0x03 } }, { '-', { 0x08, 0x08, 0x08, 0x08, 0x08 } },
+		{ 'A', { 0x7c, 0x12, 0x11, 0x12, 0x7c } },
+		{ 'B', { 0x7f, 0x49, 0x49, 0x49, 0x36 } },
+		{ 'C', { 0x3e, 0x41, 0x41, 0x41, 0x22 } },
+		{ 'D', { 0x7f, 0x41, 0x41, 0x41, 0x3e } },
+		{ 'E', { 0x7f, 0x49, 0x49, 0x49, 0x41 } },
+		{ 'F', { 0x7f, 0x09, 0x09, 0x09, 0x01 } },
+		{ 'G', { 0x3e, 0x41, 0x49, 0x49, 0x3a } },
+		{ 'H', { 0x7f, 0x08, 0x08, 0x08, 0x7f } },
+		{ 'I', { 0x00, 0x41, 0x7f, 0x41, 0x00 } },
+		{ 'K', { 0x7f, 0x08, 0x14, 0x22, 0x41 } },
+		{ 'L', { 0x7f, 0x40, 0x40, 0x40, 0x40 } },
+		{ 'M', { 0x7f, 0x02, 0x0c, 0x02, 0x7f } },
+		{ 'N', { 0x7f, 0x02, 0x0c, 0x10, 0x7f } },
+		{ 'O', { 0x3e, 0x41, 0x41, 0x41, 0x3e } },
+		{ 'R', { 0x7f, 0x09, 0x19, 0x29, 0x46 } },
+		{ 'S', { 0x26, 0x49, 0x49, 0x49, 0x32 } },
+		{ 'T', { 0x01, 0x01, 0x7f, 0x01, 0x01 } },
+		{ 'U', { 0x3f, 0x40, 0x40, 0x40, 0x3f } },
+		{ 'V', { 0x0f, 0x30, 0x40, 0x30, 0x0f } },
+		{ 'W', { 0x7f, 0x20, 0x18, 0x20, 0x7f } },
+		{ 'Y', { 0x03, 0x04, 0x78, 0x04, 0x03 } },
+		{ '-', { 0x08, 0x08, 0x08, 0x08, 0x08 } },
 		{ ':', { 0x00, 0x36, 0x36, 0x00, 0x00 } },
 	};
 	uint32_t i, at = x / SCENE_CHAR;
@@ -131,8 +144,8 @@ static inline uint32_t scene_caption(const char *text, uint32_t x, int32_t y, ui
 	return (c >> 2) & 0x3f3f3f;
 }
 
-#define SCENE_TITLE	40u	/* height of the title, lines */
-#define SCENE_LABEL	28u	/* and of a label */
+#define SCENE_TITLE 40u /* height of the title, lines */
+#define SCENE_LABEL 28u /* and of a label */
 
 /*
  * The picture's pixel (x, y), as 0xRRGGBB. Lines `moving` and `moved` (0: neither) are marked and
@@ -154,8 +167,8 @@ static inline uint32_t scene_pixel(uint32_t x, uint32_t y, uint32_t moving, uint
 		return scene_caption("ABOVE: DRAWN IN SYSTEM MEMORY", x,
 				     (int32_t)(y + SCENE_LABEL - moving) - 7, c);
 	if (y > moved && y <= moved + SCENE_LABEL)
-		return scene_caption("BELOW: DRAWN IN VIDEO MEMORY", x,
-				     (int32_t)(y - moved) - 8, c);
+		return scene_caption("BELOW: DRAWN IN VIDEO MEMORY", x, (int32_t)(y - moved) - 8,
+				     c);
 	return c;
 }
 

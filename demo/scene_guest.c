@@ -16,8 +16,7 @@ uint32_t _start(void)
 
 	for (y = args->from; y < args->to; y++) {
 		for (x = 0; x < SCENE_WIDTH; x++)
-			buffer[y * SCENE_WIDTH + x] =
-				scene_pixel(x, y, args->moving, args->moved);
+			buffer[y * SCENE_WIDTH + x] = scene_pixel(x, y, args->moving, args->moved);
 		args->done = y + 1;
 	}
 	return y;

@@ -16,22 +16,22 @@
  * Guest-virtual equals guest-physical except where vm_map() made it differ.
  */
 enum guest_op {
-	GUEST_NOP,	/* nothing; result: 0 */
-	GUEST_READ,	/* load words; result: guest_sum() of them */
-	GUEST_FILL,	/* store `value` in every word; result: words stored */
-	GUEST_PATTERN,	/* store guest_pattern(value, offset); result: words stored */
-	GUEST_VERIFY,	/* compare with GUEST_PATTERN; result: wrong words, result2: where first */
-	GUEST_ADD,	/* lock xadd of value, 4 bytes wide; result: sum of what was there before */
-	GUEST_COPY,	/* rep movsb of len bytes from gpa to gpa2, no stride; result: len */
-	GUEST_FSTORE,	/* store 1.0 by fstp, which KVM does not emulate; result: words stored */
-	GUEST_EXEC,	/* call the code at gpa, no stride; result: its eax (see vcpu_code()) */
-	GUEST_VMRUN,	/* long mode: run a nested guest, see below; result: its exit code */
-	GUEST_VMSAVE,	/* long mode: VMSAVE to the VMCB at gpa, no nested guest; result: 0 */
+	GUEST_NOP,     /* nothing; result: 0 */
+	GUEST_READ,    /* load words; result: guest_sum() of them */
+	GUEST_FILL,    /* store `value` in every word; result: words stored */
+	GUEST_PATTERN, /* store guest_pattern(value, offset); result: words stored */
+	GUEST_VERIFY,  /* compare with GUEST_PATTERN; result: wrong words, result2: where first */
+	GUEST_ADD,     /* lock xadd of value, 4 bytes wide; result: sum of what was there before */
+	GUEST_COPY,    /* rep movsb of len bytes from gpa to gpa2, no stride; result: len */
+	GUEST_FSTORE,  /* store 1.0 by fstp, which KVM does not emulate; result: words stored */
+	GUEST_EXEC,    /* call the code at gpa, no stride; result: its eax (see vcpu_code()) */
+	GUEST_VMRUN,   /* long mode: run a nested guest, see below; result: its exit code */
+	GUEST_VMSAVE,  /* long mode: VMSAVE to the VMCB at gpa, no nested guest; result: 0 */
 };
 
 /* struct guest_cmd.flags */
-#define GUEST_LOOP	1u	/* until guest_stop() or a wrong word; stores: value + pass */
-#define GUEST_NPT	2u	/* GUEST_VMRUN with nested paging: the first 4 GiB, 2 MiB pages */
+#define GUEST_LOOP 1u /* until guest_stop() or a wrong word; stores: value + pass */
+#define GUEST_NPT  2u /* GUEST_VMRUN with nested paging: the first 4 GiB, 2 MiB pages */
 
 /*
  * GUEST_VMRUN builds a VMCB in the page at `gpa` and enters a nested guest (long mode, the
@@ -43,65 +43,65 @@ enum guest_op {
 
 /* One command; lies in low guest memory, one per vCPU. */
 struct guest_cmd {
-	uint32_t op;		/* enum guest_op */
-	uint32_t flags;		/* GUEST_* flags */
-	uint64_t gpa;		/* start, bytes */
-	uint64_t len;		/* bytes */
-	uint64_t stride;	/* bytes; 0: 8 */
+	uint32_t op;	 /* enum guest_op */
+	uint32_t flags;	 /* GUEST_* flags */
+	uint64_t gpa;	 /* start, bytes */
+	uint64_t len;	 /* bytes */
+	uint64_t stride; /* bytes; 0: 8 */
 	uint64_t value;
-	uint64_t gpa2;		/* second address, for operations that have one */
+	uint64_t gpa2; /* second address, for operations that have one */
 };
 
 struct guest_block {
-	struct guest_cmd cmd;		/* host to guest */
-	volatile uint32_t stop;		/* host to guest: end a GUEST_LOOP after this pass */
+	struct guest_cmd cmd;	/* host to guest */
+	volatile uint32_t stop; /* host to guest: end a GUEST_LOOP after this pass */
 	uint32_t pad;
-	volatile uint64_t progress;	/* guest to host: finished passes */
-	uint64_t result;		/* guest to host */
+	volatile uint64_t progress; /* guest to host: finished passes */
+	uint64_t result;	    /* guest to host */
 	uint64_t result2;
-	uint64_t hsave;			/* host to guest: page for VM_HSAVE_PA */
-	uint64_t ncr3;			/* host to guest: nested page tables of GUEST_NPT */
+	uint64_t hsave; /* host to guest: page for VM_HSAVE_PA */
+	uint64_t ncr3;	/* host to guest: nested page tables of GUEST_NPT */
 };
 #endif /* !__ASSEMBLER__ */
 
 /* Ports: the guest reports with a one-byte OUT. */
-#define GUEST_PORT_DONE		0xe0	/* command finished, results are valid */
-#define GUEST_PORT_EXCEPTION	0xe1	/* exception: it is described on the stack */
+#define GUEST_PORT_DONE	     0xe0 /* command finished, results are valid */
+#define GUEST_PORT_EXCEPTION 0xe1 /* exception: it is described on the stack */
 
 /*
  * Memory map of the low slot; GUEST_SCRATCH is for the library's user, as is all at or above
  * GUEST_LOW_SIZE.
  */
-#define GUEST_LOW_SIZE		0x100000u
-#define GUEST_MAX_VCPUS		16u
-#define GUEST_BLOCKS		0x1000u	/* a struct guest_block for each vCPU */
-#define GUEST_BLOCK_SIZE	0x100u
-#define GUEST_GDT		0x2000u
-#define GUEST_IDT32		0x2400u
-#define GUEST_IDT64		0x2800u
-#define GUEST_TEXT16		0x3000u	/* the guest program, built for each mode */
-#define GUEST_TEXT32		0x4000u
-#define GUEST_TEXT64		0x5000u
-#define GUEST_TEXT_SIZE		0x1000u
-#define GUEST_STACKS		0x6000u	/* below 64 KiB, because real mode pushes through SP */
-#define GUEST_STACK_SIZE	0x800u
-#define GUEST_HSAVE		0x10000u	/* a page for each vCPU */
-#define GUEST_SCRATCH		0x20000u	/* yours: a VMCB in ordinary memory, say */
-#define GUEST_SCRATCH_SIZE	0x4000u
-#define GUEST_TABLES		0x24000u	/* page tables, to the end of the slot */
+#define GUEST_LOW_SIZE	   0x100000u
+#define GUEST_MAX_VCPUS	   16u
+#define GUEST_BLOCKS	   0x1000u /* a struct guest_block for each vCPU */
+#define GUEST_BLOCK_SIZE   0x100u
+#define GUEST_GDT	   0x2000u
+#define GUEST_IDT32	   0x2400u
+#define GUEST_IDT64	   0x2800u
+#define GUEST_TEXT16	   0x3000u /* the guest program, built for each mode */
+#define GUEST_TEXT32	   0x4000u
+#define GUEST_TEXT64	   0x5000u
+#define GUEST_TEXT_SIZE	   0x1000u
+#define GUEST_STACKS	   0x6000u /* below 64 KiB, because real mode pushes through SP */
+#define GUEST_STACK_SIZE   0x800u
+#define GUEST_HSAVE	   0x10000u /* a page for each vCPU */
+#define GUEST_SCRATCH	   0x20000u /* yours: a VMCB in ordinary memory, say */
+#define GUEST_SCRATCH_SIZE 0x4000u
+#define GUEST_TABLES	   0x24000u /* page tables, to the end of the slot */
 
 /*
  * The guest program starts with its exception stubs, one for each vector; the entry point
  * follows.
  */
-#define GUEST_VECTORS		32u
-#define GUEST_STUB_SIZE		16u
-#define GUEST_ENTRY		(GUEST_VECTORS * GUEST_STUB_SIZE)
+#define GUEST_VECTORS	32u
+#define GUEST_STUB_SIZE 16u
+#define GUEST_ENTRY	(GUEST_VECTORS * GUEST_STUB_SIZE)
 
 /* Selectors in the GDT. */
-#define GUEST_CS32		0x08u
-#define GUEST_DS		0x10u
-#define GUEST_CS64		0x18u
+#define GUEST_CS32 0x08u
+#define GUEST_DS   0x10u
+#define GUEST_CS64 0x18u
 
 #ifndef __ASSEMBLER__
 /* The word that GUEST_PATTERN stores at `offset` bytes from the start of its range. */

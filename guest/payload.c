@@ -52,7 +52,7 @@ static uint64_t add_words(const struct guest_cmd *c, uint32_t value)
 		uint32_t old = value;
 
 		asm volatile("lock xaddl %0, %1"
-			     : "+r" (old), "+m" (*(uint32_t *)(uintptr_t)(c->gpa + off)));
+			     : "+r"(old), "+m"(*(uint32_t *)(uintptr_t)(c->gpa + off)));
 		sum += old;
 	}
 	return sum;
@@ -64,7 +64,9 @@ static uint64_t copy(const struct guest_cmd *c)
 
 	/* the operands make it use whole registers in real mode, too */
 	asm volatile("rep movsb %%ds:(%0), %%es:(%1)"
-		     : "+S" (from), "+D" (to), "+c" (count) : : "memory");
+		     : "+S"(from), "+D"(to), "+c"(count)
+		     :
+		     : "memory");
 	return c->len;
 }
 
@@ -76,7 +78,7 @@ static uint64_t fstore_words(const struct guest_cmd *c)
 		uint64_t *word = (void *)(uintptr_t)(c->gpa + off);
 
 		/* fninit: a store that never finished has left its operand behind */
-		asm volatile("fninit; fld1; fstpl %0" : "=m" (*word));
+		asm volatile("fninit; fld1; fstpl %0" : "=m"(*word));
 		words++;
 	}
 	return words;
@@ -86,7 +88,7 @@ static uint64_t execute(const struct guest_cmd *c)
 {
 	uintptr_t code = c->gpa, ret;
 
-	asm volatile("call *%1" : "=a" (ret) : "r" (code) : "memory");
+	asm volatile("call *%1" : "=a"(ret) : "r"(code) : "memory");
 	return (uint32_t)ret;
 }
 
@@ -145,13 +147,13 @@ void guest_main(struct guest_block *b)
 		uintptr_t cr3;
 
 		/* the page tables may have changed since the last command */
-		asm volatile("mov %%cr3, %0; mov %0, %%cr3" : "=r" (cr3) : : "memory");
+		asm volatile("mov %%cr3, %0; mov %0, %%cr3" : "=r"(cr3) : : "memory");
 #endif
 		do {
 			carry_out(b, b->cmd.value + pass);
 			b->progress = ++pass;
 		} while ((b->cmd.flags & GUEST_LOOP) && !b->stop &&
 			 !(b->cmd.op == GUEST_VERIFY && b->result));
-		asm volatile("outb %%al, %0" : : "N" (GUEST_PORT_DONE) : "memory");
+		asm volatile("outb %%al, %0" : : "N"(GUEST_PORT_DONE) : "memory");
 	}
 }

@@ -8,9 +8,12 @@
  */
 #include "guest/payload.h"
 
-#define MSR_EFER		0xc0000080u
-#define EFER_SVME		(1u << 12)
-#define MSR_VM_HSAVE_PA		0xc0010117u
+#define MSR_EFER	0xc0000080u
+#define EFER_SVME	(1u << 12)
+#define MSR_VM_HSAVE_PA 0xc0010117u
+
+/* Bits are indented below their field. */
+/* clang-format off */
 
 /* Control area */
 #define VMCB_INTERCEPT3		0x00c
@@ -42,24 +45,26 @@
 #define VMCB_RIP		0x578
 #define VMCB_G_PAT		0x668
 
+/* clang-format on */
+
 static uint64_t rdmsr(uint32_t msr)
 {
 	uint32_t lo, hi;
 
-	asm volatile("rdmsr" : "=a" (lo), "=d" (hi) : "c" (msr));
+	asm volatile("rdmsr" : "=a"(lo), "=d"(hi) : "c"(msr));
 	return (uint64_t)hi << 32 | lo;
 }
 
 static void wrmsr(uint32_t msr, uint64_t value)
 {
-	asm volatile("wrmsr" : : "c" (msr), "a" ((uint32_t)value), "d" ((uint32_t)(value >> 32)));
+	asm volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
 }
 
-#define read_reg(name)							\
-	({								\
-		uint64_t reg_;						\
-		asm volatile("mov %%" #name ", %0" : "=r" (reg_));	\
-		reg_;							\
+#define read_reg(name)                                            \
+	({                                                        \
+		uint64_t reg_;                                    \
+		asm volatile("mov %%" #name ", %0" : "=r"(reg_)); \
+		reg_;                                             \
 	})
 
 static void put32(uint64_t vmcb, unsigned int offset, uint32_t value)
@@ -129,8 +134,8 @@ void svm_run(struct guest_block *b, uint64_t value)
 		     "3:	mov	%0, %c4(%%rax)\n"
 		     "	vmrun	%%rax\n"
 		     "	stgi\n"
-		     : "=&r" (l2_entry)
-		     : "a" (vmcb), "b" (b->cmd.gpa2), "c" (value), "i" (VMCB_RIP)
+		     : "=&r"(l2_entry)
+		     : "a"(vmcb), "b"(b->cmd.gpa2), "c"(value), "i"(VMCB_RIP)
 		     : "memory", "cc");
 
 	b->result = get64(vmcb, VMCB_EXITCODE);
@@ -140,6 +145,6 @@ void svm_run(struct guest_block *b, uint64_t value)
 void svm_save(struct guest_block *b)
 {
 	svm_enable(b);
-	asm volatile("vmsave %%rax" : : "a" (b->cmd.gpa) : "memory");
+	asm volatile("vmsave %%rax" : : "a"(b->cmd.gpa) : "memory");
 	b->result = 0;
 }

@@ -15,13 +15,13 @@
 #include "rig/host.h"
 #include "rig/stream.h"
 
-#define BOOT_S 120
-#define PATIENCE_S 60
+#define BOOT_S	    120
+#define PATIENCE_S  60
 #define RUN_EXTRA_S 30
-#define STOP_S 10
-#define QMP_S 30
+#define STOP_S	    10
+#define QMP_S	    30
 /* How long a line that PID 1 gave the kernel may take to appear in console.log. */
-#define MARK_MS 5000
+#define MARK_MS	 5000
 #define MAX_ARGS 96
 
 struct host {
@@ -33,7 +33,7 @@ struct host {
 	long boot_ms;
 	char release[80], vendor[16];
 	FILE *console; /* console.log, being read */
-	bool excused; /* the complaint that the log is in the midst of was expected */
+	bool excused;  /* the complaint that the log is in the midst of was expected */
 	int marks;
 	char lost[256];
 };
@@ -98,7 +98,10 @@ static void add(const char **argv, size_t *n, const char *option, const char *va
 	argv[(*n)++] = value;
 }
 
-/* The frequency of this machine's TSC, which the emulated one follows unless it counts instructions. */
+/*
+ * The frequency of this machine's TSC, which the emulated one follows unless it counts
+ * instructions.
+ */
 static long tsc_khz(void)
 {
 	struct timespec start, end;
@@ -153,9 +156,10 @@ static void __attribute__((noreturn)) exec_emulator(struct host *h, int channel,
 	add(argv, &n, "-kernel", o->kernel);
 	add(argv, &n, "-initrd", o->initramfs);
 	/*
-	 * loglevel=5: warnings and worse go to the console, which is slow. A kernel cannot calibrate
-	 * anything on a busy machine: it is told the frequency of the TSC, not to mistrust it later, and
-	 * not to check the timer interrupt. Nobody needs a framebuffer console on the two displays.
+	 * loglevel=5: warnings and worse go to the console, which is slow. A kernel cannot
+	 * calibrate anything on a busy machine: it is told the frequency of the TSC, not to
+	 * mistrust it later, and not to check the timer interrupt. Nobody needs a framebuffer
+	 * console on the two displays.
 	 */
 	snprintf(
 		append, sizeof(append),

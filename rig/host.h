@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The emulated host, seen from the machine: QEMU's TCG runs a stock kernel whose PID 1 (init.c) obeys
- * commands. Nothing here needs or touches virtualization hardware.
+ * The emulated host, seen from the machine: QEMU's TCG runs a stock kernel whose PID 1 (init.c)
+ * obeys commands. Nothing here needs or touches virtualization hardware.
  *
- * Every host has, besides its console and the channel: two displays (device ids "vga" for bochs-drm and
- * "qxl" for qxl), an ivshmem device whose BAR 2 is 4 MiB of RAM without struct pages, and the
+ * Every host has, besides its console and the channel: two displays (device ids "vga" for bochs-drm
+ * and "qxl" for qxl), an ivshmem device whose BAR 2 is 4 MiB of RAM without struct pages, and the
  * machine's root directory, read-only, over 9p.
  *
  * A struct host belongs to one thread. The emulator dies with that thread.
@@ -26,35 +26,37 @@ struct host_opts {
 	const char *kernel; /* vmlinux with a PVH entry, or bzImage */
 	const char *initramfs;
 	const char *logdir; /* an existing directory; console.log and qemu.log are written to it */
-	int mem_mb; /* 0: 1024 */
-	int cpus; /* 0: 2, or 1 with icount */
-	bool icount; /* the host's clock counts instructions: 1 ns each; 1 CPU only */
-	bool multi; /* one emulator thread per CPU: true concurrency, with artefacts */
-	bool no_9p; /* do not offer the machine's root directory */
-	bool terminal; /* console on standard input and output, and in console.log */
+	int mem_mb;	    /* 0: 1024 */
+	int cpus;	    /* 0: 2, or 1 with icount */
+	bool icount;	    /* the host's clock counts instructions: 1 ns each; 1 CPU only */
+	bool multi;	    /* one emulator thread per CPU: true concurrency, with artefacts */
+	bool no_9p;	    /* do not offer the machine's root directory */
+	bool terminal;	    /* console on standard input and output, and in console.log */
 	const char *const *extra; /* further arguments for QEMU, NULL-terminated; or NULL */
-	int timeout_s; /* life span, after which the host is lost; 0: no limit */
+	int timeout_s;		  /* life span, after which the host is lost; 0: no limit */
 };
 
 enum host_kind {
-	HOST_OK, /* the command was obeyed */
-	HOST_ERRNO, /* value is the errno of the command, or of a program that cannot be started */
-	HOST_EXIT, /* value is the exit status of the program */
+	HOST_OK,     /* the command was obeyed */
+	HOST_ERRNO,  /* value is the errno of the command, or of a program that cannot be started */
+	HOST_EXIT,   /* value is the exit status of the program */
 	HOST_SIGNAL, /* value is the signal that killed the program */
 	HOST_TIMEOUT, /* the program ran longer than value seconds and was killed */
-	HOST_STUCK, /* a process does not even die of SIGKILL; the host is of no further use */
-	HOST_LOST, /* emulator dead, panic, or no answer; only host_stop() makes sense now */
+	HOST_STUCK,   /* a process does not even die of SIGKILL; the host is of no further use */
+	HOST_LOST,    /* emulator dead, panic, or no answer; only host_stop() makes sense now */
 };
 
 struct host_reply {
 	enum host_kind kind;
 	int value;
-	long ms; /* time used, on the host's clock */
-	int left; /* processes that outlived the program and were killed */
+	long ms;	   /* time used, on the host's clock */
+	int left;	   /* processes that outlived the program and were killed */
 	char message[512]; /* one line for people, or empty */
 };
 
-/* A line that is not a reply: tag is RIG_OUT, RIG_OUT_PART or RIG_NOTE; text ends with a NUL byte. */
+/*
+ * A line that is not a reply: tag is RIG_OUT, RIG_OUT_PART or RIG_NOTE; text ends with a NUL byte.
+ */
 typedef void (*host_line_fn)(void *ctx, char tag, const char *text, size_t len);
 
 /*
@@ -77,9 +79,9 @@ long host_boot_ms(const struct host *h);
 bool host_alive(const struct host *h);
 
 /*
- * Run one command of protocol.h: words is NULL-terminated and not yet encoded. fn (or NULL) gets the
- * lines that come before the reply. Patience is the timeout of a "run" plus 30 s, none for a "shell",
- * 60 s otherwise; then the host is lost. Returns reply->kind.
+ * Run one command of protocol.h: words is NULL-terminated and not yet encoded. fn (or NULL) gets
+ * the lines that come before the reply. Patience is the timeout of a "run" plus 30 s, none for a
+ * "shell", 60 s otherwise; then the host is lost. Returns reply->kind.
  */
 enum host_kind host_cmd(struct host *h, const char *const *words, host_line_fn fn, void *ctx,
 			struct host_reply *reply);
@@ -90,7 +92,8 @@ enum host_kind host_cmd(struct host *h, const char *const *words, host_line_fn f
 
 /*
  * Swap KVM: unload what is loaded and load the stock or patched modules for the host's processor.
- * variant: "stock", "patched", or NULL to only unload. params: NULL-terminated module.param=value words.
+ * variant: "stock", "patched", or NULL to only unload. params: NULL-terminated module.param=value
+ * words.
  */
 enum host_kind host_load_kvm(struct host *h, const char *variant, const char *const *params,
 			     struct host_reply *reply);
@@ -105,11 +108,11 @@ struct host_expect {
 };
 
 /*
- * Read what the kernel has put on the console since the last call and look for complaints: warnings,
- * oopses, lockdep, refcount and bad page reports, stalls and the like. A complaint that one of n
- * expectations matches is none, nor is its call trace; the expectation is marked as seen, as it is by
- * any other line that it matches. copy (or NULL) gets all lines, fn the complaints with tag RIG_NOTE.
- * Returns their number.
+ * Read what the kernel has put on the console since the last call and look for complaints:
+ * warnings, oopses, lockdep, refcount and bad page reports, stalls and the like. A complaint that
+ * one of n expectations matches is none, nor is its call trace; the expectation is marked as seen,
+ * as it is by any other line that it matches. copy (or NULL) gets all lines, fn the complaints with
+ * tag RIG_NOTE. Returns their number.
  */
 int host_log(struct host *h, struct host_expect *expect, int n, FILE *copy, host_line_fn fn,
 	     void *ctx);

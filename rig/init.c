@@ -30,12 +30,12 @@
 
 #define MODULES "/modules/"
 #define MACHINE "/machine"
-#define NEVER (-1LL)
+#define NEVER	(-1LL)
 
 /* How long processes that are on their way out may take before they count as left over. */
 #define SETTLE_MS 200
 /* How long a killed process may take to be gone before it counts as stuck. */
-#define KILL_MS 5000
+#define KILL_MS		5000
 #define CHANNEL_WAIT_MS 10000
 
 /* How a command ended: kind and value of its reply. */
@@ -194,7 +194,9 @@ static bool is_loaded(const char *module)
 	return !access(path, F_OK);
 }
 
-/* Load each file of a dependency list, with the parameters that the words and /proc/cmdline give. */
+/*
+ * Load each file of a dependency list, with the parameters that the words and /proc/cmdline give.
+ */
 static int load_list(char *list, char **words)
 {
 	char cmdline[2048], params[512], module[64];
@@ -633,8 +635,8 @@ static int do_mark(char **words)
 	int len, err = 0;
 
 	/*
-	 * <4>: a warning, so that it reaches the console. Without a line break the kernel would keep it
-	 * until the next message.
+	 * <4>: a warning, so that it reaches the console. Without a line break the kernel would
+	 * keep it until the next message.
 	 */
 	len = snprintf(line, sizeof(line), "<4>rig: %s\n", words[0]);
 	if (fd < 0 || write(fd, line, len) != len)

@@ -16,11 +16,11 @@
 #include "rig/rig.h"
 
 #define RUN_TIMEOUT_S 300 /* default of --timeout for a program */
-#define HOST_EXTRA_S 180 /* what boot and modules may take beside the program */
+#define HOST_EXTRA_S  180 /* what boot and modules may take beside the program */
 
 /* Exit statuses of "rig run" beside the program's own. */
-#define EXIT_TIMEOUT 124
-#define EXIT_RIG 125
+#define EXIT_TIMEOUT	124
+#define EXIT_RIG	125
 #define EXIT_NO_PROGRAM 127
 
 static const char usage_text[] =

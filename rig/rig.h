@@ -12,14 +12,14 @@
 
 /* The options that all subcommands share. */
 struct settings {
-	char build[256]; /* the build directory */
+	char build[256];  /* the build directory */
 	char release[80]; /* of the kernel that runs */
 	char kernel[512], initramfs[512];
 	struct host_conf conf;
 	const char *params[MAX_PARAMS + 1]; /* module.param=value, NULL-terminated */
 	int n_params;
 	unsigned int kvm; /* variants asked for; 0: the subcommand's default */
-	int timeout_s; /* 0: the subcommand's default */
+	int timeout_s;	  /* 0: the subcommand's default */
 };
 
 /* What one host_start() needs beside the settings; the arrays must live as long as the host. */
@@ -42,7 +42,7 @@ int make_dir(const char *path);
 struct test_run {
 	const char *table, *only, *group;
 	const char *name; /* of the logs and the file of counts */
-	int workers; /* hosts at a time; 0: two, if there is more than one processor */
+	int workers;	  /* hosts at a time; 0: two, if there is more than one processor */
 };
 
 /* Run the tests. Returns the exit status: 0, 1 when a test failed, 2 when nothing could be run. */

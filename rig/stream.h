@@ -22,9 +22,9 @@ long long now_ms(void);
 void sleep_ms(long ms);
 
 /*
- * The next line, its line break replaced by a NUL byte; valid until the next call. A line longer than
- * the buffer comes in pieces, and the last one may lack its line break. NULL at the end of the stream
- * (errno 0), when the deadline in now_ms() time is over (ETIMEDOUT), or with another errno.
+ * The next line, its line break replaced by a NUL byte; valid until the next call. A line longer
+ * than the buffer comes in pieces, and the last one may lack its line break. NULL at the end of the
+ * stream (errno 0), when the deadline in now_ms() time is over (ETIMEDOUT), or with another errno.
  */
 char *stream_line(struct stream *s, size_t *len, long long deadline);
 

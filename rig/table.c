@@ -9,7 +9,7 @@
 #include "rig/table.h"
 
 #define MAX_WORDS 64
-#define MAX_LINE 2048
+#define MAX_LINE  2048
 
 void *xrealloc(void *p, unsigned long size)
 {

@@ -17,12 +17,12 @@ const char *kvm_name(unsigned int kvm);
 
 enum option_kind {
 	OPT_PARAM, /* module.param=value */
-	OPT_ENV, /* VAR=value */
-	OPT_NEED, /* a module, or "9p" */
-	OPT_LOG, /* an expected kernel log line; why says the reason */
+	OPT_ENV,   /* VAR=value */
+	OPT_NEED,  /* a module, or "9p" */
+	OPT_LOG,   /* an expected kernel log line; why says the reason */
 	OPT_CHECK, /* a shell command that says whether the test can run */
 	OPT_FRESH, /* load KVM anew before the test */
-	OPT_HOST, /* a word for host_word() */
+	OPT_HOST,  /* a word for host_word() */
 };
 
 struct test_option {
@@ -66,7 +66,9 @@ struct host_conf {
  */
 bool host_word(struct host_conf *conf, const char *word);
 
-/* Write the configuration in a form that compares and that people can read; empty for the default. */
+/*
+ * Write the configuration in a form that compares and that people can read; empty for the default.
+ */
 void host_conf_text(const struct host_conf *conf, char *text, int size);
 
 /* Exit with a message when there is no memory left. */

@@ -15,10 +15,10 @@
 #include "rig/stream.h"
 #include "rig/tap.h"
 
-#define RUN_S 1800 /* default of --timeout for the whole run */
+#define RUN_S	   1800 /* default of --timeout for the whole run */
 #define MAX_LOADED 16
-#define MAX_LOGS 16
-#define MAX_WORDS 96
+#define MAX_LOGS   16
+#define MAX_WORDS  96
 /* VMs are torn down in the background: how long KVM may still be in use after a test. */
 #define USERS_MS 3000
 
@@ -300,7 +300,10 @@ static char *param_env(const char *param)
 	return env;
 }
 
-/* VAR=value words that tell the test where it runs; returns how many. The first n_owned are to be freed. */
+/*
+ * VAR=value words that tell the test where it runs; returns how many. The first n_owned are to be
+ * freed.
+ */
 static int test_env(const struct job *j, const char **env, int max, int *n_owned)
 {
 	char kvm[32];
@@ -438,8 +441,7 @@ static void check_users(struct runner *r, const struct job *j, struct notes *not
 
 	if (j->kvm == KVM_NONE)
 		return;
-	while (host_do(r->host, &reply, "users", host_vendor(r->host)) == HOST_OK &&
-	       reply.value) {
+	while (host_do(r->host, &reply, "users", host_vendor(r->host)) == HOST_OK && reply.value) {
 		if (now_ms() > deadline) {
 			note(notes, "%s still has %d users after the test", host_vendor(r->host),
 			     reply.value);
@@ -630,7 +632,8 @@ static void run_jobs(struct runner *r, int workers)
 		pid_t pid = fork();
 
 		if (pid < 0) {
-			fprintf(stderr, "rig: cannot start worker %d: %s\n", i + 1, strerror(errno));
+			fprintf(stderr, "rig: cannot start worker %d: %s\n", i + 1,
+				strerror(errno));
 			break;
 		}
 		if (!pid) {

@@ -19,14 +19,14 @@
 
 #include "tests/kit.h"
 
-#define PAGES	256u	/* of the file; the first half is hot */
+#define PAGES	256u /* of the file; the first half is hot */
 #define HOT	(PAGES / 2)
-#define ROUNDS	50	/* at most; about 10 will do */
-#define RECLAIM	"131072"	/* bytes a round: 32 pages, which is the least that Linux takes */
+#define ROUNDS	50	 /* at most; about 10 will do */
+#define RECLAIM "131072" /* bytes a round: 32 pages, which is the least that Linux takes */
 
-#define CGROUPS	"/tmp/ageing-cgroups"
+#define CGROUPS	  "/tmp/ageing-cgroups"
 #define FILE_SLOT 2u
-#define FILE_GPA (KIT_GPA + 16 * KIT_HUGE)
+#define FILE_GPA  (KIT_GPA + 16 * KIT_HUGE)
 
 static int put(const char *path, const char *text)
 {
@@ -45,8 +45,8 @@ static void enter_cgroup(void)
 	mkdir(CGROUPS, 0700);
 	if (mount("none", CGROUPS, "cgroup2", 0, NULL))
 		tap_bail("mount of cgroup2: %s", strerror(errno));
-	if (put(CGROUPS "/cgroup.subtree_control", "+memory") ||
-	    mkdir(CGROUPS "/test", 0700) || put(CGROUPS "/test/cgroup.procs", "0"))
+	if (put(CGROUPS "/cgroup.subtree_control", "+memory") || mkdir(CGROUPS "/test", 0700) ||
+	    put(CGROUPS "/test/cgroup.procs", "0"))
 		tap_bail("no control group: %s", strerror(errno));
 }
 
@@ -73,7 +73,10 @@ static unsigned int resident(void *map, uint32_t first, uint32_t pages)
 static void read_pages(struct vcpu *v, uint64_t gpa, uint64_t pages, uint64_t stride)
 {
 	struct guest_cmd cmd = {
-		.op = GUEST_READ, .gpa = gpa, .len = pages * KIT_PAGE, .stride = stride,
+		.op = GUEST_READ,
+		.gpa = gpa,
+		.len = pages * KIT_PAGE,
+		.stride = stride,
 	};
 
 	VMM_MUST(guest_call(v, &cmd, NULL));

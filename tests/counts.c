@@ -29,7 +29,10 @@ static const struct pfnmap_create specs[] = {
 static bool use(struct vcpu *v, const struct buf *b)
 {
 	struct guest_cmd cmd = {
-		.op = GUEST_PATTERN, .gpa = KIT_GPA, .len = b->size, .stride = buf_stride(b),
+		.op = GUEST_PATTERN,
+		.gpa = KIT_GPA,
+		.len = b->size,
+		.stride = buf_stride(b),
 		.value = rand(),
 	};
 	struct guest_outcome out;

@@ -12,7 +12,7 @@
 
 #define PAGES	128u
 #define WORDS	(PAGES / 64)
-#define TOGGLES	6
+#define TOGGLES 6
 
 static const struct pfnmap_create specs[] = {
 	{ .kind = PFNMAP_NONCOMPOUND, .order = 2, .pages = PAGES },
@@ -65,9 +65,12 @@ static struct guest_cmd command(const struct buf *b, uint32_t op, uint32_t first
 
 	value += 1000000;
 	return (struct guest_cmd){
-		.op = op, .gpa = KIT_GPA + (uint64_t)first * KIT_PAGE,
-		.len = (uint64_t)pages * KIT_PAGE, .stride = (uint64_t)step * KIT_PAGE,
-		.value = value, .gpa2 = b->size,
+		.op = op,
+		.gpa = KIT_GPA + (uint64_t)first * KIT_PAGE,
+		.len = (uint64_t)pages * KIT_PAGE,
+		.stride = (uint64_t)step * KIT_PAGE,
+		.value = value,
+		.gpa2 = b->size,
 	};
 }
 
@@ -187,8 +190,7 @@ static const char *toggle_running(struct vcpu *v, struct buf *b)
 	cmd.value = 1;
 	guest_start(v, &cmd);
 	for (int round = 0; round < 2 * TOGGLES && !why; round++) {
-		VMM_MUST(vm_slot_flags(v->vm, KIT_SLOT,
-				       round % 2 ? 0 : KVM_MEM_LOG_DIRTY_PAGES));
+		VMM_MUST(vm_slot_flags(v->vm, KIT_SLOT, round % 2 ? 0 : KVM_MEM_LOG_DIRTY_PAGES));
 		if (guest_wait_progress(v, 2, 10000))
 			why = "no progress";
 		else if (round % 2 == 0 && !same(harvest(v->vm), range(0, PAGES, step)))

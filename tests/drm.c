@@ -15,21 +15,28 @@
 #include "drm.h"
 #include "tap.h"
 
-#define PAGE		4096ull
-#define MAX_MINORS	16
+#define PAGE	   4096ull
+#define MAX_MINORS 16
 
 /* 640x480 at 60 Hz, of VESA's table of display timings. */
 static const struct drm_mode_modeinfo vga_mode = {
-	.clock = 25175, .vrefresh = 60,
-	.hdisplay = 640, .hsync_start = 656, .hsync_end = 752, .htotal = 800,
-	.vdisplay = 480, .vsync_start = 490, .vsync_end = 492, .vtotal = 525,
+	.clock = 25175,
+	.vrefresh = 60,
+	.hdisplay = 640,
+	.hsync_start = 656,
+	.hsync_end = 752,
+	.htotal = 800,
+	.vdisplay = 480,
+	.vsync_start = 490,
+	.vsync_end = 492,
+	.vtotal = 525,
 	.flags = DRM_MODE_FLAG_NHSYNC | DRM_MODE_FLAG_NVSYNC,
 };
 
-#define must_ioctl(fd, request, arg)						\
-	do {									\
-		if (ioctl(fd, request, arg))					\
-			tap_bail("%s: %s", #request, strerror(errno));		\
+#define must_ioctl(fd, request, arg)                                   \
+	do {                                                           \
+		if (ioctl(fd, request, arg))                           \
+			tap_bail("%s: %s", #request, strerror(errno)); \
 	} while (0)
 
 static bool is_qxl(const struct drm_dev *dev)
@@ -67,8 +74,8 @@ void drm_close(struct drm_dev *dev)
 
 static void map_at(struct drm_dev *dev, struct drm_buf *buf, uint64_t offset)
 {
-	buf->map = mmap(NULL, buf->pages * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, dev->fd,
-			offset);
+	buf->map =
+		mmap(NULL, buf->pages * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, dev->fd, offset);
 	if (buf->map == MAP_FAILED)
 		tap_bail("mmap of a buffer of %s: %s", dev->driver, strerror(errno));
 }
@@ -103,7 +110,11 @@ static void create_qxl(struct drm_dev *dev, struct drm_buf *buf, uint32_t pages)
 void drm_create_movable(struct drm_dev *dev, struct drm_buf *buf, uint32_t pages)
 {
 	struct drm_mode_fb_cmd fb = {
-		.width = 1024, .height = pages, .pitch = PAGE, .bpp = 32, .depth = 24,
+		.width = 1024,
+		.height = pages,
+		.pitch = PAGE,
+		.bpp = 32,
+		.depth = 24,
 	};
 
 	if (is_qxl(dev)) {
@@ -120,12 +131,17 @@ static void show(struct drm_dev *dev, const struct drm_buf *buf)
 {
 	uint32_t crtc = 0, connector = 0;
 	struct drm_mode_card_res res = {
-		.crtc_id_ptr = (uintptr_t)&crtc, .count_crtcs = 1,
-		.connector_id_ptr = (uintptr_t)&connector, .count_connectors = 1,
+		.crtc_id_ptr = (uintptr_t)&crtc,
+		.count_crtcs = 1,
+		.connector_id_ptr = (uintptr_t)&connector,
+		.count_connectors = 1,
 	};
 	struct drm_mode_crtc set = {
-		.set_connectors_ptr = (uintptr_t)&connector, .count_connectors = 1,
-		.fb_id = buf->fb, .mode_valid = 1, .mode = vga_mode,
+		.set_connectors_ptr = (uintptr_t)&connector,
+		.count_connectors = 1,
+		.fb_id = buf->fb,
+		.mode_valid = 1,
+		.mode = vga_mode,
 	};
 
 	must_ioctl(dev->fd, DRM_IOCTL_MODE_GETRESOURCES, &res);

@@ -13,15 +13,15 @@
 
 struct drm_dev {
 	int fd;
-	const char *driver;	/* "bochs-drm", "qxl" or "vgem" */
-	int minor;		/* of /dev/dri/cardMINOR */
+	const char *driver; /* "bochs-drm", "qxl" or "vgem" */
+	int minor;	    /* of /dev/dri/cardMINOR */
 };
 
 struct drm_buf {
 	uint32_t handle;
-	uint32_t fb;		/* framebuffer over it; 0: none */
-	uint32_t pages;		/* of 4096 bytes */
-	void *map;		/* all of it, readable and writable */
+	uint32_t fb;	/* framebuffer over it; 0: none */
+	uint32_t pages; /* of 4096 bytes */
+	void *map;	/* all of it, readable and writable */
 };
 
 /* Open the primary node of this driver's (first) device. Closing gives the display back. */

@@ -17,10 +17,10 @@
 #include "tests/kit.h"
 
 /* No power of two: TTM takes several chunks, of sizes that fall. */
-#define PAGES		600u
-#define SIZE		((uint64_t)PAGES * KIT_PAGE)
+#define PAGES 600u
+#define SIZE  ((uint64_t)PAGES * KIT_PAGE)
 /* More chunks than these and memory is so fragmented that the test proves little. */
-#define MAX_CHUNKS	(PAGES / 8)
+#define MAX_CHUNKS (PAGES / 8)
 
 static const struct driver {
 	const char *name;

@@ -17,8 +17,8 @@
 #include "tests/kit.h"
 #include "tests/loop.h"
 
-#define MAX_BUFS	6
-#define ROUNDS		2
+#define MAX_BUFS 6
+#define ROUNDS	 2
 
 /*
  * bochs-drm has 16 MiB of video memory and keeps two buffers of it while it changes from one to
@@ -29,7 +29,7 @@ static const struct driver {
 	const char *name;
 	unsigned int bufs;
 	uint32_t pages;
-	uint64_t stride;	/* of the words that the guest counts in */
+	uint64_t stride; /* of the words that the guest counts in */
 } drivers[] = {
 	{ "bochs-drm", 4, 1300, KIT_PAGE },
 	{ "qxl", 6, 3600, 8 * KIT_PAGE },
@@ -41,7 +41,7 @@ struct scene {
 	struct drm_buf buf[MAX_BUFS];
 	struct vm *vm;
 	struct vcpu *v[2];
-	uint64_t len;		/* of all buffers, one behind the other from KIT_GPA */
+	uint64_t len; /* of all buffers, one behind the other from KIT_GPA */
 };
 
 static const struct driver *find_driver(const char *name)
@@ -110,7 +110,10 @@ static unsigned int wrong_words(const struct scene *s, uint64_t sum)
 static void test_patched(struct scene *s)
 {
 	struct guest_cmd add = {
-		.op = GUEST_ADD, .gpa = KIT_GPA, .len = s->len, .stride = s->driver->stride,
+		.op = GUEST_ADD,
+		.gpa = KIT_GPA,
+		.len = s->len,
+		.stride = s->driver->stride,
 		.value = 1,
 	};
 	unsigned int moved_in = 0, moved = 0, in_vram;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The exporter notices a reference to its pages that somebody else holds, says so, and leaves such a
- * page out of the allocator's reach: what all tests trust that ask it whether anything has leaked.
+ * The exporter notices a reference to its pages that somebody else holds, says so, and leaves such
+ * a page out of the allocator's reach: what all tests trust that ask it whether anything has
+ * leaked.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,7 +30,8 @@ int main(void)
 
 		if (pipe(fds[i]))
 			tap_bail("pipe: %s", strerror(errno));
-		tap_is(vmsplice(fds[i][1], &iov, 1, 0), KIT_PAGE, "a pipe refers to page %d", i + 1);
+		tap_is(vmsplice(fds[i][1], &iov, 1, 0), KIT_PAGE, "a pipe refers to page %d",
+		       i + 1);
 	}
 	pages = buf_report(&b);
 	/* Page 0 is not even mapped yet. */

@@ -22,14 +22,14 @@
 
 #include "tests/kit.h"
 
-#define PAGE		((size_t)KIT_PAGE)
-#define PMD_PAGES	(KIT_HUGE / KIT_PAGE)
+#define PAGE	  ((size_t)KIT_PAGE)
+#define PMD_PAGES (KIT_HUGE / KIT_PAGE)
 
 /* In a behaviour: end it with the reason of the failure. */
-#define MUST(cond)					\
-	do {						\
-		if (!(cond))				\
-			return "not: " #cond;		\
+#define MUST(cond)                            \
+	do {                                  \
+		if (!(cond))                  \
+			return "not: " #cond; \
 	} while (0)
 
 static _Thread_local sigjmp_buf fault_env;
@@ -57,7 +57,11 @@ static int create(int fd, uint32_t kind, uint32_t insert, uint32_t order, uint32
 		  uint32_t pages)
 {
 	struct pfnmap_create spec = {
-		.kind = kind, .insert = insert, .order = order, .flags = flags, .pages = pages,
+		.kind = kind,
+		.insert = insert,
+		.order = order,
+		.flags = flags,
+		.pages = pages,
 	};
 
 	return ioctl(fd, PFNMAP_CREATE, &spec);
@@ -66,7 +70,9 @@ static int create(int fd, uint32_t kind, uint32_t insert, uint32_t order, uint32
 static int report(int fd, uint32_t first, uint32_t count, struct pfnmap_page *pages)
 {
 	struct pfnmap_report arg = {
-		.first = first, .count = count, .pages = (uintptr_t)pages,
+		.first = first,
+		.count = count,
+		.pages = (uintptr_t)pages,
 	};
 
 	return ioctl(fd, PFNMAP_REPORT, &arg);
@@ -314,7 +320,7 @@ static const char *refuse(struct buf *b)
 	MUST(p != MAP_FAILED);
 	fill(p, b, 1);
 	MUST(!ioctl(b->fd, PFNMAP_REFUSE, 1));
-	MUST(filled(p, b, 1));		/* what is mapped stays mapped */
+	MUST(filled(p, b, 1)); /* what is mapped stays mapped */
 	MUST(!ioctl(b->fd, PFNMAP_REVOKE));
 	MUST(touch(p, -1) == SIGBUS && touch(p + b->size - 1, 1) == SIGBUS);
 
@@ -351,7 +357,7 @@ static int child(struct buf *b, uint8_t *p, int in, int out)
 	fill(p, b, 2);
 	if (write(out, "x", 1) != 1 || read(in, &c, 1) != 1)
 		return 2;
-	if (!filled(p, b, 3))		/* moved, and written by the parent */
+	if (!filled(p, b, 3)) /* moved, and written by the parent */
 		return 3;
 	if (write(out, "x", 1) != 1 || read(in, &c, 1) != 1)
 		return 4;
@@ -417,8 +423,8 @@ static const char *partial(struct buf *b)
 	MUST(p[0] == 0x77);
 
 	/* The hole is filled again, and mappings move and shrink, but never grow. */
-	MUST(mmap(p + half - PAGE, PAGE, KIT_RW, MAP_SHARED | MAP_FIXED,
-		  b->fd, half - PAGE) == p + half - PAGE);
+	MUST(mmap(p + half - PAGE, PAGE, KIT_RW, MAP_SHARED | MAP_FIXED, b->fd, half - PAGE) ==
+	     p + half - PAGE);
 	fill(p, b, 2);
 	MUST(holds(b, 2));
 	MUST(!munmap(p, half));
@@ -439,7 +445,7 @@ static const char *partial(struct buf *b)
 struct race {
 	struct buf *b;
 	atomic_bool stop;
-	uint8_t *p;		/* mapped all the time */
+	uint8_t *p; /* mapped all the time */
 };
 
 static void *race_write(void *arg)
@@ -503,6 +509,7 @@ static const struct {
 	const char *name;
 	const char *(*run)(struct buf *b);
 } behaviours[] = {
+	/* clang-format off */
 	{ "content", content },
 	{ "faults", fault_counts },
 	{ "counts", counts },
@@ -512,6 +519,7 @@ static const struct {
 	{ "fork", forked },
 	{ "partial mappings", partial },
 	{ "race", race },
+	/* clang-format on */
 };
 
 static void check(const char *(*run)(struct buf *b), const char *name,
@@ -550,7 +558,9 @@ static void every_kind(void)
 	for (uint32_t kind = 0; kind < PFNMAP_NR_KINDS; kind++) {
 		for (uint32_t insert = 0; insert < PFNMAP_INSERT_PMD; insert++) {
 			struct pfnmap_create spec = {
-				.kind = kind, .insert = insert, .order = has_chunks(kind) ? 3 : 0,
+				.kind = kind,
+				.insert = insert,
+				.order = has_chunks(kind) ? 3 : 0,
 				.pages = 64,
 			};
 
@@ -581,9 +591,12 @@ static void every_order(void)
 {
 	for (uint32_t kind = 0; kind < PFNMAP_NR_KINDS; kind++) {
 		for (uint32_t order = 0; has_chunks(kind) && order <= PFNMAP_MAX_ORDER; order++) {
-			check(counts, "counts", &(struct pfnmap_create){
-				.kind = kind, .order = order, .pages = 2u << order,
-			});
+			check(counts, "counts",
+			      &(struct pfnmap_create){
+				      .kind = kind,
+				      .order = order,
+				      .pages = 2u << order,
+			      });
 		}
 	}
 }
@@ -593,7 +606,9 @@ static void every_order(void)
 static void misuse(void)
 {
 	struct buf b = {
-		.spec = { .pages = 8 }, .size = 8 * PAGE, .fd = open(PFNMAP_EXPORTER_PATH, O_RDWR),
+		.spec = { .pages = 8 },
+		.size = 8 * PAGE,
+		.fd = open(PFNMAP_EXPORTER_PATH, O_RDWR),
 	};
 	int ro = open(PFNMAP_EXPORTER_PATH, O_RDONLY);
 	struct pfnmap_create reserved = { .pages = 8, .reserved = 1 };
@@ -746,8 +761,8 @@ static void *eager_map(void *arg)
 }
 
 /*
- * mmap() that inserts everything, while the pages are freed: at that time the new mapping is not yet
- * where revocation looks for mappings, and still none keeps an old page.
+ * mmap() that inserts everything, while the pages are freed: at that time the new mapping is not
+ * yet where revocation looks for mappings, and still none keeps an old page.
  */
 static void eager_race(void)
 {
@@ -757,8 +772,10 @@ static void eager_race(void)
 	pthread_t t;
 
 	buf_open(&race.b, &(struct pfnmap_create){
-		.insert = PFNMAP_INSERT_ALL, .order = 3, .pages = 64,
-	});
+				  .insert = PFNMAP_INSERT_ALL,
+				  .order = 3,
+				  .pages = 64,
+			  });
 	if (pthread_create(&t, NULL, eager_map, &race))
 		tap_bail("no thread: %s", strerror(errno));
 

@@ -12,22 +12,22 @@
 #include "tests/kit.h"
 
 #define ORDERS	(1u << 0 | 1u << 1 | 1u << 3 | 1u << 9)
-#define CHUNK_3	(1u << 3)
+#define CHUNK_3 (1u << 3)
 
 /* What a guest's first touch of a page comes to. */
 enum touch { OK, EFAULTS };
 
 struct expected {
-	enum touch first;	/* the first page of a chunk */
+	enum touch first; /* the first page of a chunk */
 	enum touch others;
 };
 
 struct row {
 	enum pfnmap_kind kind;
-	uint32_t orders;	/* bits */
+	uint32_t orders; /* bits */
 	struct expected stock;
 	struct expected patched;	/* npt=1, TDP MMU or not */
-	struct expected patched_shadow;	/* npt=0 */
+	struct expected patched_shadow; /* npt=0 */
 };
 
 /*
@@ -35,6 +35,7 @@ struct row {
  * reference to, and the count is 0.
  */
 static const struct row rows[] = {
+	/* clang-format off */
 	{ PFNMAP_NONCOMPOUND, ORDERS, { OK, EFAULTS }, { OK, OK }, { OK, EFAULTS } },
 	{ PFNMAP_COMPOUND,    ORDERS, { OK, EFAULTS }, { OK, OK }, { OK, EFAULTS } },
 	{ PFNMAP_RESERVED,    ORDERS, { OK, OK },      { OK, OK }, { OK, OK } },
@@ -42,6 +43,7 @@ static const struct row rows[] = {
 	{ PFNMAP_SHMEM,       1,      { OK, OK },      { OK, OK }, { OK, OK } },
 	{ PFNMAP_BAR,         1,      { OK, OK },      { OK, OK }, { OK, OK } },
 	{ PFNMAP_MIXED,       1,      { OK, OK },      { OK, OK }, { OK, OK } },
+	/* clang-format on */
 };
 
 static const struct expected *expectation(const struct row *row)
@@ -78,8 +80,9 @@ static const char *touch(struct vcpu *v, struct buf *b, uint32_t page, enum kit_
 			return NULL;
 	} else if (out.end == GUEST_DONE) {
 		want = access == KIT_WRITE ? value : before;
-		if (after == want && (access == KIT_WRITE || out.result ==
-				      (access == KIT_READ ? before : (uint32_t)value)))
+		if (after == want &&
+		    (access == KIT_WRITE ||
+		     out.result == (access == KIT_READ ? before : (uint32_t)value)))
 			return NULL;
 	}
 	snprintf(text, sizeof(text), "page %u: %s, content %#llx -> %#llx, expected %s", page,
@@ -117,7 +120,9 @@ static void test_buffer(struct vcpu *v, const struct row *row, uint32_t order,
 			enum pfnmap_insert insert, const char *mode)
 {
 	struct pfnmap_create spec = {
-		.kind = row->kind, .insert = insert, .order = order,
+		.kind = row->kind,
+		.insert = insert,
+		.order = order,
 		.pages = order > 4 ? 1u << order : 32,
 	};
 	struct buf b;

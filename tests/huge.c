@@ -17,7 +17,7 @@
 
 #include "tests/kit.h"
 
-#define PAGES	(KIT_HUGE / KIT_PAGE)
+#define PAGES (KIT_HUGE / KIT_PAGE)
 
 static bool tdp_mmu(void)
 {
@@ -28,7 +28,10 @@ static bool tdp_mmu(void)
 static bool writes(struct vcpu *v, const char *p, uint64_t value)
 {
 	struct guest_cmd cmd = {
-		.op = GUEST_PATTERN, .gpa = KIT_GPA, .len = KIT_HUGE, .stride = KIT_PAGE / 4,
+		.op = GUEST_PATTERN,
+		.gpa = KIT_GPA,
+		.len = KIT_HUGE,
+		.stride = KIT_PAGE / 4,
 		.value = value,
 	};
 	uint64_t word;
@@ -112,10 +115,11 @@ static void test_hugetlb(struct vcpu *v)
 static const struct row {
 	const char *name;
 	enum pfnmap_kind kind;
-	bool present;		/* the host has touched it before */
-	uint32_t page;		/* that the guest touches */
-	bool works;		/* else EFAULT */
+	bool present;  /* the host has touched it before */
+	uint32_t page; /* that the guest touches */
+	bool works;    /* else EFAULT */
 } rows[] = {
+	/* clang-format off */
 	{ "entry absent, first page",	PFNMAP_NONCOMPOUND, false, 0, false },
 	{ "first page",			PFNMAP_NONCOMPOUND, true,  0, true },
 	{ "other page",			PFNMAP_NONCOMPOUND, true,  5, false },
@@ -123,12 +127,16 @@ static const struct row {
 	{ "first page",			PFNMAP_COMPOUND,    true,  0, true },
 	{ "other page",			PFNMAP_COMPOUND,    true,  5, true },
 	{ "other page",			PFNMAP_RESERVED,    true,  5, false },
+	/* clang-format on */
 };
 
 static void test_pfn(struct vcpu *v, const struct row *row)
 {
 	struct pfnmap_create spec = {
-		.kind = row->kind, .insert = PFNMAP_INSERT_PMD, .order = 9, .pages = PAGES,
+		.kind = row->kind,
+		.insert = PFNMAP_INSERT_PMD,
+		.order = 9,
+		.pages = PAGES,
 	};
 	struct guest_outcome out;
 	struct vm *vm = v->vm;

@@ -134,10 +134,11 @@ const char *buf_changes(const struct buf *b)
 		if (old->pfn == new->pfn && old->count == new->count &&
 		    old->mapcount == new->mapcount && !((old->flags ^ new->flags) & ~ignore))
 			continue;
-		snprintf(text, sizeof(text),
-			 "page %u: pfn %#llx, count %d, mapcount %d, flags %#x -> %#llx, %d, %d, %#x",
-			 i, (unsigned long long)old->pfn, old->count, old->mapcount, old->flags,
-			 (unsigned long long)new->pfn, new->count, new->mapcount, new->flags);
+		snprintf(
+			text, sizeof(text),
+			"page %u: pfn %#llx, count %d, mapcount %d, flags %#x -> %#llx, %d, %d, %#x",
+			i, (unsigned long long)old->pfn, old->count, old->mapcount, old->flags,
+			(unsigned long long)new->pfn, new->count, new->mapcount, new->flags);
 		difference = text;
 		break;
 	}
@@ -187,13 +188,19 @@ void buf_set_word(const struct buf *b, uint64_t offset, uint64_t value)
 const char *buf_name(const struct buf *b)
 {
 	static const char *const kinds[PFNMAP_NR_KINDS] = {
-		[PFNMAP_NONCOMPOUND] = "noncompound", [PFNMAP_COMPOUND] = "compound",
-		[PFNMAP_SINGLE] = "single", [PFNMAP_SHMEM] = "shmem",
-		[PFNMAP_RESERVED] = "reserved", [PFNMAP_BAR] = "BAR", [PFNMAP_MIXED] = "mixed",
+		[PFNMAP_NONCOMPOUND] = "noncompound",
+		[PFNMAP_COMPOUND] = "compound",
+		[PFNMAP_SINGLE] = "single",
+		[PFNMAP_SHMEM] = "shmem",
+		[PFNMAP_RESERVED] = "reserved",
+		[PFNMAP_BAR] = "BAR",
+		[PFNMAP_MIXED] = "mixed",
 	};
 	static const char *const inserts[PFNMAP_NR_INSERTS] = {
-		[PFNMAP_INSERT_ONE] = "one", [PFNMAP_INSERT_AROUND] = "around",
-		[PFNMAP_INSERT_ALL] = "all", [PFNMAP_INSERT_PMD] = "PMD",
+		[PFNMAP_INSERT_ONE] = "one",
+		[PFNMAP_INSERT_AROUND] = "around",
+		[PFNMAP_INSERT_ALL] = "all",
+		[PFNMAP_INSERT_PMD] = "PMD",
 	};
 	static __thread char text[64];
 
@@ -229,9 +236,9 @@ uint64_t buf_stride(const struct buf *b)
 	return (uint64_t)i * KIT_PAGE;
 }
 
-#define LOOPS_PATTERN	0x5eed
-#define LOOPS_CODE	0xbeef
-#define LOOPS_MS	10000
+#define LOOPS_PATTERN 0x5eed
+#define LOOPS_CODE    0xbeef
+#define LOOPS_MS      10000
 
 void loops_init(struct loops *l)
 {
@@ -249,7 +256,9 @@ void loops_exit(struct loops *l)
 	vm_destroy(l->vm);
 }
 
-/* Bind this thread, and those that it starts, to the first CPU or to all others, if there are any. */
+/*
+ * Bind this thread, and those that it starts, to the first CPU or to all others, if there are any.
+ */
 static void bind_cpu(bool first)
 {
 	int n = sysconf(_SC_NPROCESSORS_ONLN);
@@ -270,12 +279,20 @@ void loops_start(struct loops *l, struct buf *b)
 {
 	uint64_t stride = buf_stride(b), half = b->size / 2, code;
 	struct guest_cmd verify = {
-		.op = GUEST_VERIFY, .flags = GUEST_LOOP, .gpa = KIT_GPA + stride,
-		.len = half - stride, .stride = stride, .value = LOOPS_PATTERN,
+		.op = GUEST_VERIFY,
+		.flags = GUEST_LOOP,
+		.gpa = KIT_GPA + stride,
+		.len = half - stride,
+		.stride = stride,
+		.value = LOOPS_PATTERN,
 	};
 	struct guest_cmd add = {
-		.op = GUEST_ADD, .flags = GUEST_LOOP, .gpa = KIT_GPA + half, .len = half,
-		.stride = stride, .value = 1,
+		.op = GUEST_ADD,
+		.flags = GUEST_LOOP,
+		.gpa = KIT_GPA + half,
+		.len = half,
+		.stride = stride,
+		.value = 1,
 	};
 	struct guest_cmd exec = { .op = GUEST_EXEC, .flags = GUEST_LOOP, .gpa = KIT_GPA };
 
@@ -357,14 +374,18 @@ const char *loops_fail(struct loops *l)
 }
 
 const char *const kit_access_names[KIT_NR_ACCESSES] = {
-	[KIT_READ] = "read", [KIT_WRITE] = "write", [KIT_EXEC] = "execute",
+	[KIT_READ] = "read",
+	[KIT_WRITE] = "write",
+	[KIT_EXEC] = "execute",
 };
 
 int kit_touch(struct vcpu *v, enum kit_access access, uint64_t gpa, uint64_t value,
 	      struct guest_outcome *out)
 {
 	static const uint32_t ops[KIT_NR_ACCESSES] = {
-		[KIT_READ] = GUEST_READ, [KIT_WRITE] = GUEST_FILL, [KIT_EXEC] = GUEST_EXEC,
+		[KIT_READ] = GUEST_READ,
+		[KIT_WRITE] = GUEST_FILL,
+		[KIT_EXEC] = GUEST_EXEC,
 	};
 	struct guest_cmd cmd = { .op = ops[access], .gpa = gpa, .len = 8, .value = value };
 

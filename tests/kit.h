@@ -9,7 +9,7 @@
  *	struct buf b;
  *
  *	kit_start();
- *	buf_open(&b, &(struct pfnmap_create){ .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = 64 });
+ *	buf_open(&b, &(struct pfnmap_create){ .kind = PFNMAP_SINGLE, .pages = 64 });
  *	buf_map(&b, PROT_READ | PROT_WRITE);
  *	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
  *	...
@@ -30,14 +30,14 @@
 #include "lib/vmm/vmm.h"
 #include "tests/tap.h"
 
-#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-#define KIT_PAGE	4096u
-#define KIT_HUGE	0x200000u
-#define KIT_SLOT	1u
-#define KIT_GPA		0x40000000ull	/* a multiple of 1 GiB that every mode reaches */
+#define KIT_PAGE 4096u
+#define KIT_HUGE 0x200000u
+#define KIT_SLOT 1u
+#define KIT_GPA	 0x40000000ull /* a multiple of 1 GiB that every mode reaches */
 
-#define KIT_RW		(PROT_READ | PROT_WRITE)
+#define KIT_RW (PROT_READ | PROT_WRITE)
 
 /* ---- where the test runs ---- */
 
@@ -61,9 +61,9 @@ bool kit_npt(void);
 struct buf {
 	struct pfnmap_create spec;
 	int fd;
-	size_t size;			/* bytes */
-	char *map;			/* NULL: not mapped */
-	struct pfnmap_page *start;	/* the pages as buf_open() left them */
+	size_t size;		   /* bytes */
+	char *map;		   /* NULL: not mapped */
+	struct pfnmap_page *start; /* the pages as buf_open() left them */
 };
 
 /*

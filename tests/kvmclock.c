@@ -16,11 +16,11 @@
 
 #include "tests/kit.h"
 
-#define FILLER		0x5a5a5a5a5a5a5a5aull
+#define FILLER 0x5a5a5a5a5a5a5a5aull
 
 /* The clock of one vCPU, as Documentation/virt/kvm/x86/msr.rst describes it. */
 struct clock {
-	uint32_t version;	/* odd while KVM writes */
+	uint32_t version; /* odd while KVM writes */
 	uint32_t pad0;
 	uint64_t tsc_timestamp;
 	uint64_t system_time;
@@ -37,6 +37,7 @@ static const struct place {
 	bool written;
 	bool patched_only;
 } places[] = {
+	/* clang-format off */
 	{ "first page of a non-compound chunk",
 	  { .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = 8 },
 	  0, .written = true },
@@ -58,6 +59,7 @@ static const struct place {
 	  5, .written = true, .patched_only = true },
 	{ "memory without struct page", { .kind = PFNMAP_BAR, .pages = 8 },
 	  5, .written = true },
+	/* clang-format on */
 };
 
 static void set_clock_msr(struct vcpu *v, uint64_t value)

@@ -6,7 +6,7 @@
 #include "tests/kit.h"
 #include "tests/loop.h"
 
-#define PATIENCE_MS	30000
+#define PATIENCE_MS 30000
 
 static void tick(void)
 {

@@ -14,9 +14,9 @@
 struct loop {
 	struct vcpu *v;
 	struct guest_cmd cmd;
-	atomic_uint mmio;		/* accesses where no slot was, in exits of up to 8 bytes */
-	atomic_uint efault;		/* KVM_RUN failed with EFAULT and was tried again */
-	struct guest_outcome out;	/* how it ended */
+	atomic_uint mmio;	  /* accesses where no slot was, in exits of up to 8 bytes */
+	atomic_uint efault;	  /* KVM_RUN failed with EFAULT and was tried again */
+	struct guest_outcome out; /* how it ended */
 };
 
 /* Start *cmd, made a GUEST_LOOP, and wait for its first sign of life: a pass, or an exit. */

@@ -19,11 +19,11 @@
 enum memory { NONCOMPOUND, COMPOUND, SINGLE, SHMEM, MIXED, ANON, THP, NR_MEMORIES };
 
 enum scene {
-	READ,		/* read through a writable mapping */
+	READ, /* read through a writable mapping */
 	WRITE,
-	READ_VMA,	/* read through a read-only mapping */
-	READ_SLOT,	/* read in a read-only slot */
-	LOG,		/* write, then log dirty pages */
+	READ_VMA,  /* read through a read-only mapping */
+	READ_SLOT, /* read in a read-only slot */
+	LOG,	   /* write, then log dirty pages */
 	NR_SCENES
 };
 
@@ -45,6 +45,7 @@ struct marks {
 };
 
 static const struct marks marks[NR_MEMORIES][NR_SCENES] = {
+/* clang-format off */
 #define NO_LRU {				\
 	[READ]		= { "-R-", "D--" },	\
 	[WRITE]		= { "-R-", "D--" },	\
@@ -85,6 +86,7 @@ static const struct marks marks[NR_MEMORIES][NR_SCENES] = {
 		[READ_SLOT]	= { "-R-", "--A" },
 		[LOG]		= { "DRA", "DRA" },
 	},
+	/* clang-format on */
 };
 
 static const struct marks thp_log_shadow_mmu = { "--A", "DRA" };
@@ -233,8 +235,8 @@ static void test_unmarked(struct vcpu *v, const struct pfnmap_create *spec, enum
 	VMM_MUST(vm_slot_delete(v->vm, KIT_SLOT));
 	gone = buf_changes(&b);
 	if (!tap_ok(!mapped && !gone && !page_refcounted(&b.start[page]) &&
-		    (out.end == GUEST_DONE) == page_usable(&b.start[page]), "%s, %s: no marks",
-		    buf_name(&b), scene_names[scene]))
+			    (out.end == GUEST_DONE) == page_usable(&b.start[page]),
+		    "%s, %s: no marks", buf_name(&b), scene_names[scene]))
 		tap_diag("%s, %s", guest_describe(&out), mapped ? mapped : gone ? gone : "same");
 	buf_close(&b);
 }

@@ -22,8 +22,8 @@
 
 #include "tests/tap.h"
 
-#define MAX_FILES	40
-#define LINE		4096
+#define MAX_FILES 40
+#define LINE	  4096
 
 static const char *const kinds[] = { "stock", "patched" };
 
@@ -31,7 +31,7 @@ static const char *const kinds[] = { "stock", "patched" };
 struct files {
 	char text[LINE];
 	char *path[MAX_FILES];
-	bool ours[MAX_FILES];	/* loaded by load_files() */
+	bool ours[MAX_FILES]; /* loaded by load_files() */
 	int n;
 };
 
@@ -212,8 +212,8 @@ static void test_kvmgt(const char *kind)
 	log_start();
 	err = load_files(&gvt);
 	tap_ok(!err && !access("/sys/module/kvm/holders/kvmgt", F_OK) &&
-	       !log_has("disagrees about"), "kvmgt.ko on %s kvm: %s", kind,
-	       err ? strerror(err) : "loads");
+		       !log_has("disagrees about"),
+	       "kvmgt.ko on %s kvm: %s", kind, err ? strerror(err) : "loads");
 	unload_files(&gvt);
 	unload_files(&kvm);
 }

@@ -17,22 +17,22 @@
 
 #include "tests/kit.h"
 
-#define PARAMETER	"/sys/module/kvm/parameters/allow_unsafe_mappings"
-#define SCRATCH_SLOT	2u
-#define SCRATCH_GPA	0x10000000ull	/* ordinary memory, where the nested guest stores a word */
-#define ROUNDS		3
-#define VECTOR_GP	13u
+#define PARAMETER    "/sys/module/kvm/parameters/allow_unsafe_mappings"
+#define SCRATCH_SLOT 2u
+#define SCRATCH_GPA  0x10000000ull /* ordinary memory, where the nested guest stores a word */
+#define ROUNDS	     3
+#define VECTOR_GP    13u
 
 /* Of the VMCB, as in the AMD64 manual. */
-#define VMCB_ASID	0x58
-#define VMCB_EXITCODE	0x70
+#define VMCB_ASID     0x58
+#define VMCB_EXITCODE 0x70
 
 /* What becomes of a VMRUN or VMSAVE. */
 enum fate {
-	UNTRIED,	/* the test leaves it */
+	UNTRIED, /* the test leaves it */
 	WORKS,
-	REFUSED,	/* #GP for the guest, which can use the page as memory all the same */
-	NO_PAGE,	/* KVM_RUN fails with EFAULT, for the guest cannot use the page at all */
+	REFUSED, /* #GP for the guest, which can use the page as memory all the same */
+	NO_PAGE, /* KVM_RUN fails with EFAULT, for the guest cannot use the page at all */
 };
 
 enum kvm_kind { STOCK, PATCHED, UNSAFE };
@@ -43,6 +43,7 @@ static const struct place {
 	uint32_t page;
 	enum fate fate[UNSAFE + 1];
 } places[] = {
+	/* clang-format off */
 	{ "first page of a non-compound chunk",
 	  { .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = 8 },
 	  0, { WORKS, WORKS, WORKS } },
@@ -65,10 +66,13 @@ static const struct place {
 	  5, { UNTRIED, REFUSED, WORKS } },
 	{ "memory without struct page", { .kind = PFNMAP_BAR, .pages = 8 },
 	  5, { WORKS, REFUSED, WORKS } },
+	/* clang-format on */
 };
 
 static const char *const fate_names[] = {
-	[WORKS] = "works", [REFUSED] = "raises a GP fault", [NO_PAGE] = "ends KVM_RUN with EFAULT",
+	[WORKS] = "works",
+	[REFUSED] = "raises a GP fault",
+	[NO_PAGE] = "ends KVM_RUN with EFAULT",
 };
 
 static enum fate fate_of(const struct guest_outcome *out)
@@ -85,7 +89,10 @@ static void run_nested(struct vcpu *v, const struct place *p, const struct buf *
 {
 	uint64_t at = (uint64_t)p->page * KIT_PAGE;
 	struct guest_cmd cmd = {
-		.op = GUEST_VMRUN, .flags = flags, .gpa = KIT_GPA + at, .gpa2 = SCRATCH_GPA,
+		.op = GUEST_VMRUN,
+		.flags = flags,
+		.gpa = KIT_GPA + at,
+		.gpa2 = SCRATCH_GPA,
 	};
 	const char *npt = flags & GUEST_NPT ? "with NPT" : "without NPT";
 	struct guest_outcome out;
@@ -116,7 +123,8 @@ static void run_nested(struct vcpu *v, const struct place *p, const struct buf *
 static void test_place(const struct place *p, enum fate want)
 {
 	struct guest_cmd save = {
-		.op = GUEST_VMSAVE, .gpa = KIT_GPA + (uint64_t)p->page * KIT_PAGE,
+		.op = GUEST_VMSAVE,
+		.gpa = KIT_GPA + (uint64_t)p->page * KIT_PAGE,
 	};
 	enum fate save_want = want == NO_PAGE ? REFUSED : want;
 	uint64_t *scratch = vm_anon(KIT_PAGE, KIT_PAGE);

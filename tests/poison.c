@@ -7,7 +7,7 @@
  */
 #include "tests/kit.h"
 
-#define ROUNDS 2	/* the last of which really gives the pages back */
+#define ROUNDS 2 /* the last of which really gives the pages back */
 
 static const struct pfnmap_create specs[] = {
 	{ .kind = PFNMAP_NONCOMPOUND, .order = 2, .pages = 64 },

@@ -30,21 +30,22 @@
 #include "tests/ivshmem_guest.h"
 #include "tests/kit.h"
 
-#define PAGES		512u
-#define WORDS		(KIT_PAGE / sizeof(uint64_t))
+#define PAGES 512u
+#define WORDS (KIT_PAGE / sizeof(uint64_t))
 
 /* How long the guest may take until its PID 1 runs (5 s on an idle machine), and in all. */
-#define UP_MS		60000
-#define ALL_MS		90000
+#define UP_MS  60000
+#define ALL_MS 90000
 
 /* What became of one start of QEMU. */
 struct outcome {
-	bool up;		/* the guest's PID 1 ran */
-	bool ended;		/* QEMU ended by itself, with status */
+	bool up;    /* the guest's PID 1 ran */
+	bool ended; /* QEMU ended by itself, with status */
 	int status;
-	size_t found;		/* size of the device's memory as the guest sees it, bytes */
-	size_t done, wrong;	/* what the guest says that it wrote, bytes, and read back wrongly, words */
-	char error[128];	/* QEMU's own line about a failed KVM_RUN, or empty */
+	size_t found;	 /* size of the device's memory as the guest sees it, bytes */
+	size_t done;	 /* what the guest says that it wrote, bytes */
+	size_t wrong;	 /* and read back wrongly, words */
+	char error[128]; /* QEMU's own line about a failed KVM_RUN, or empty */
 };
 
 static long long now_ms(void)
@@ -57,8 +58,8 @@ static long long now_ms(void)
 
 static void __attribute__((noreturn)) exec_qemu(const char *build)
 {
-	static const char *const mem = "memory-backend-file,id=v,size=2M,share=on,mem-path="
-				       PFNMAP_BUFFER_PATH;
+	static const char *const mem =
+		"memory-backend-file,id=v,size=2M,share=on,mem-path=" PFNMAP_BUFFER_PATH;
 	char kernel[512], initrd[512];
 	struct utsname host;
 
@@ -210,9 +211,9 @@ int main(void)
 	if (!o.up && !o.ended && !o.error[0]) {
 		/*
 		 * QEMU's emulation of SVM sometimes delivers an injected interrupt twice, and the
-		 * guest deadlocks at boot, long before the buffer comes into it. With two processors
-		 * that is frequent, since one's interrupts disturb the other: hence cpus=1 in the
-		 * table of tests.
+		 * guest deadlocks at boot, long before the buffer comes into it. With two
+		 * processors that is frequent, since one's interrupts disturb the other: hence
+		 * cpus=1 in the table of tests.
 		 */
 		tap_diag("the guest hangs at boot: starting it once more");
 		run_qemu(build, &o);
@@ -235,11 +236,13 @@ int main(void)
 		tap_is(written, 1, "the guest wrote the first page, the only one with a count");
 		tap_ok(!o.ended, "QEMU stays, with the guest stopped");
 	}
-	tap_ok(!change, "the pages' counts and flags are what they were: %s", change ? change : "yes");
+	tap_ok(!change, "the pages' counts and flags are what they were: %s",
+	       change ? change : "yes");
 	tap_diag("outcome: %s, %u of %u pages",
-		 o.error[0] ? o.error + strlen("error: ") :
+		 o.error[0]		      ? o.error + strlen("error: ") :
 		 o.done == b.size && !o.wrong ? "works" :
-		 o.up ? "the guest does not finish" : "the guest does not boot",
+		 o.up			      ? "the guest does not finish" :
+						"the guest does not boot",
 		 written, PAGES);
 	buf_close(&b);
 	return kit_finish();

@@ -13,16 +13,16 @@
 #include "tests/kit.h"
 
 enum result {
-	DONE,		/* the access worked */
-	EFAULTS,	/* KVM_RUN failed with EFAULT */
-	MMIO,		/* KVM_EXIT_MMIO with the store */
-	NO_EMULATION,	/* KVM_EXIT_INTERNAL_ERROR: KVM cannot emulate the instruction */
+	DONE,	      /* the access worked */
+	EFAULTS,      /* KVM_RUN failed with EFAULT */
+	MMIO,	      /* KVM_EXIT_MMIO with the store */
+	NO_EMULATION, /* KVM_EXIT_INTERNAL_ERROR: KVM cannot emulate the instruction */
 };
 
 enum scene {
 	RO_SLOT,	/* KVM_MEM_READONLY, the mapping is writable */
 	RO_VMA,		/* mmap(PROT_READ), the host has not touched the page */
-	RO_VMA_PRESENT,	/* mmap(PROT_READ), the host has read the page */
+	RO_VMA_PRESENT, /* mmap(PROT_READ), the host has read the page */
 	MPROTECT,	/* the guest has written the page, then mprotect(PROT_READ) */
 	MPROTECT_BACK,	/* likewise, then mprotect(PROT_READ | PROT_WRITE) */
 	MKWRITE,	/* the driver inserts read-only entries first */
@@ -39,10 +39,11 @@ static const struct row {
 	const char *name;
 	enum scene scene;
 	enum how how;
-	enum result refcounted;	/* both variants */
+	enum result refcounted; /* both variants */
 	enum result stock;	/* a page that stock refuses */
 	enum result patched;	/* the same page */
 } rows[] = {
+	/* clang-format off */
 	{ "read of a read-only slot",		RO_SLOT,	READ,	DONE, EFAULTS, DONE },
 	{ "code in a read-only slot",		RO_SLOT,	EXEC,	DONE, EFAULTS, DONE },
 	{ "store to a read-only slot",		RO_SLOT,	STORE,	MMIO, MMIO, MMIO },
@@ -61,10 +62,14 @@ static const struct row {
 									NO_EMULATION },
 	{ "store after pfn_mkwrite",		MKWRITE_DONE,	STORE,	DONE, EFAULTS, DONE },
 	{ "fstp after pfn_mkwrite",		MKWRITE_DONE,	FSTORE,	DONE, EFAULTS, DONE },
+	/* clang-format on */
 };
 
 static const char *const result_names[] = {
-	[DONE] = "done", [EFAULTS] = "EFAULT", [MMIO] = "MMIO", [NO_EMULATION] = "no emulation",
+	[DONE] = "done",
+	[EFAULTS] = "EFAULT",
+	[MMIO] = "MMIO",
+	[NO_EMULATION] = "no emulation",
 };
 
 static bool is_result(const struct guest_outcome *out, enum result expected)
@@ -101,7 +106,7 @@ static void prepare(struct vcpu *v, struct buf *b, enum scene scene, uint64_t of
 		break;
 	case MPROTECT:
 	case MPROTECT_BACK:
-		*p = 0;		/* where the guest may not */
+		*p = 0; /* where the guest may not */
 		kit_touch(v, KIT_WRITE, KIT_GPA + offset, 0, NULL);
 		if (mprotect(b->map, b->size, PROT_READ) ||
 		    (scene == MPROTECT_BACK && mprotect(b->map, b->size, KIT_RW)))
@@ -116,17 +121,24 @@ static void test(struct vcpu *v, const struct row *row, enum pfnmap_kind kind, u
 		 uint32_t page)
 {
 	static const uint32_t ops[] = {
-		[READ] = GUEST_READ, [EXEC] = GUEST_EXEC, [STORE] = GUEST_FILL,
+		[READ] = GUEST_READ,
+		[EXEC] = GUEST_EXEC,
+		[STORE] = GUEST_FILL,
 		[FSTORE] = GUEST_FSTORE,
 	};
 	bool mkwrite = row->scene == MKWRITE || row->scene == MKWRITE_DONE;
 	struct pfnmap_create spec = {
-		.kind = kind, .order = order, .pages = 16,
+		.kind = kind,
+		.order = order,
+		.pages = 16,
 		.flags = mkwrite ? PFNMAP_CREATE_MKWRITE : 0,
 	};
 	uint64_t offset = page * KIT_PAGE, code, after, want;
 	struct guest_cmd cmd = {
-		.op = ops[row->how], .gpa = KIT_GPA + offset, .len = 8, .value = 0x77,
+		.op = ops[row->how],
+		.gpa = KIT_GPA + offset,
+		.len = 8,
+		.value = 0x77,
 	};
 	struct guest_outcome out;
 	enum result expected;
@@ -134,8 +146,7 @@ static void test(struct vcpu *v, const struct row *row, enum pfnmap_kind kind, u
 	struct buf b;
 
 	buf_open(&b, &spec);
-	if (page_usable(&b.start[page]) && (page_refcounted(&b.start[page]) ||
-					    kind == PFNMAP_BAR))
+	if (page_usable(&b.start[page]) && (page_refcounted(&b.start[page]) || kind == PFNMAP_BAR))
 		expected = row->refcounted;
 	else
 		expected = tap_kvm_patched() ? row->patched : row->stock;
@@ -149,11 +160,11 @@ static void test(struct vcpu *v, const struct row *row, enum pfnmap_kind kind, u
 	if (expected == DONE && row->how == STORE)
 		want = 0x77;
 	else if (expected == DONE && row->how == FSTORE)
-		want = 0x3ff0000000000000;	/* 1.0 */
+		want = 0x3ff0000000000000; /* 1.0 */
 
 	if (!tap_ok(is_result(&out, expected) && after == want &&
-		    (expected != DONE || row->how != READ || out.result == code) &&
-		    (expected != DONE || row->how != EXEC || out.result == 0x99),
+			    (expected != DONE || row->how != READ || out.result == code) &&
+			    (expected != DONE || row->how != EXEC || out.result == 0x99),
 		    "%s page %u: %s: %s", buf_name(&b), page, row->name, result_names[expected]))
 		tap_diag("%s, content %#llx", guest_describe(&out), (unsigned long long)after);
 

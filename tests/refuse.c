@@ -42,10 +42,9 @@ static void test_access(struct vcpu *v, struct buf *b, enum kit_access access, u
 
 	buf_do(b, PFNMAP_REFUSE, 0);
 	guest_resume(v, &out);
-	tap_ok(out.end == GUEST_DONE &&
-	       buf_word(b, offset) == (access == KIT_WRITE ? 7 : code) &&
-	       (access != KIT_READ || out.result == code) &&
-	       (access != KIT_EXEC || out.result == 0x4321),
+	tap_ok(out.end == GUEST_DONE && buf_word(b, offset) == (access == KIT_WRITE ? 7 : code) &&
+		       (access != KIT_READ || out.result == code) &&
+		       (access != KIT_EXEC || out.result == 0x4321),
 	       "%s: then it goes on: %s", buf_name(b), guest_describe(&out));
 }
 

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Proves, on this machine, that the launcher tells apart all ways in which commands and hosts can end. */
+/*
+ * Proves, on this machine, that the launcher tells apart all ways in which commands and hosts can
+ * end.
+ */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -99,8 +102,7 @@ static void modules(struct host *h)
 {
 	struct host_reply r;
 
-	tap_is(host_do(h, &r, "rmmod", "nothing"), HOST_ERRNO,
-	       "unloading what is not loaded");
+	tap_is(host_do(h, &r, "rmmod", "nothing"), HOST_ERRNO, "unloading what is not loaded");
 	tap_is(r.value, ENOENT, "the errno");
 	tap_is(host_do(h, &r, "insmod", "/bin/busybox"), HOST_ERRNO, "loading no module");
 	tap_is(r.value, ENOEXEC, "the errno");
@@ -226,7 +228,9 @@ int main(void)
 	qmp(h);
 	lose(h, "panic", "echo c >/proc/sysrq-trigger", "kernel panic");
 
-	/* Enough to boot with counted instructions, which takes longer, on a machine of this speed. */
+	/*
+	 * Enough to boot with counted instructions, which takes longer, on a machine of this speed.
+	 */
 	life_s = 7 + 2 * (int)host_boot_ms(h) / 1000;
 	host_stop(h);
 	opts = (struct host_opts){

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Proves that the KVM modules that the runner says are loaded are, with the parameters that it says. */
+/*
+ * Proves that the KVM modules that the runner says are loaded are, with the parameters that it
+ * says.
+ */
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <stdio.h>

@@ -12,9 +12,9 @@
 #include "tests/kit.h"
 #include "tests/loop.h"
 
-#define OTHER_SLOT	(KIT_SLOT + 1)
-#define OTHER_GPA	(KIT_GPA + 0x10000000ull)
-#define MOVES		4
+#define OTHER_SLOT (KIT_SLOT + 1)
+#define OTHER_GPA  (KIT_GPA + 0x10000000ull)
+#define MOVES	   4
 
 static const struct pfnmap_create kinds[] = {
 	{ .kind = PFNMAP_NONCOMPOUND, .order = 4, .insert = PFNMAP_INSERT_AROUND, .pages = 64 },
@@ -26,7 +26,11 @@ static const struct pfnmap_create kinds[] = {
 static uint64_t call(struct vcpu *v, uint32_t op, const struct buf *b, uint64_t gpa, uint64_t value)
 {
 	struct guest_cmd cmd = {
-		.op = op, .gpa = gpa, .len = b->size, .stride = buf_stride(b), .value = value,
+		.op = op,
+		.gpa = gpa,
+		.len = b->size,
+		.stride = buf_stride(b),
+		.value = value,
 	};
 	struct guest_outcome out;
 
@@ -51,10 +55,14 @@ static void test_both(struct vcpu **v, const uint64_t *gpa, const struct buf *b,
 	/* Both count in the same words while the driver replaces the pages. */
 	call(v[0], GUEST_FILL, b, gpa[0], 0);
 	for (int i = 0; i < 2; i++)
-		loop_start(&l[i], v[i], &(struct guest_cmd){
-			.op = GUEST_ADD, .gpa = gpa[i], .len = b->size, .stride = buf_stride(b),
-			.value = 1,
-		});
+		loop_start(&l[i], v[i],
+			   &(struct guest_cmd){
+				   .op = GUEST_ADD,
+				   .gpa = gpa[i],
+				   .len = b->size,
+				   .stride = buf_stride(b),
+				   .value = 1,
+			   });
 	for (int i = 0; i < MOVES; i++) {
 		loop_wait(&l[i % 2], 2);
 		if (b->spec.kind == PFNMAP_BAR)
@@ -86,9 +94,14 @@ static void test_survivor(struct vcpu *v, uint64_t gpa, const struct buf *b, con
 	struct loop l;
 
 	call(v, GUEST_FILL, b, gpa, 0);
-	loop_start(&l, v, &(struct guest_cmd){
-		.op = GUEST_ADD, .gpa = gpa, .len = b->size, .stride = buf_stride(b), .value = 1,
-	});
+	loop_start(&l, v,
+		   &(struct guest_cmd){
+			   .op = GUEST_ADD,
+			   .gpa = gpa,
+			   .len = b->size,
+			   .stride = buf_stride(b),
+			   .value = 1,
+		   });
 	loop_wait(&l, 2);
 	remove(arg);
 	loop_wait(&l, 2);

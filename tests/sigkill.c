@@ -31,7 +31,10 @@ static const struct pfnmap_create specs[] = {
 static void vmm(struct buf *b, int tell)
 {
 	struct guest_cmd cmd = {
-		.op = GUEST_PATTERN, .flags = GUEST_LOOP, .gpa = KIT_GPA, .len = b->size,
+		.op = GUEST_PATTERN,
+		.flags = GUEST_LOOP,
+		.gpa = KIT_GPA,
+		.len = b->size,
 		.stride = buf_stride(b),
 	};
 	struct vcpu *v[VCPUS];

@@ -14,9 +14,9 @@
 #include "tests/kit.h"
 #include "tests/loop.h"
 
-#define OTHER_GPA	(KIT_GPA + 0x10000000ull)
-#define ROUNDS		8
-#define BASE		0x1000000ull	/* first value of a vCPU's passes, times its number */
+#define OTHER_GPA (KIT_GPA + 0x10000000ull)
+#define ROUNDS	  8
+#define BASE	  0x1000000ull /* first value of a vCPU's passes, times its number */
 
 static const struct pfnmap_create kinds[] = {
 	{ .kind = PFNMAP_NONCOMPOUND, .order = 4, .insert = PFNMAP_INSERT_AROUND, .pages = 64 },
@@ -29,8 +29,11 @@ static const struct pfnmap_create kinds[] = {
 static struct guest_cmd fill(const struct buf *b, uint64_t gpa, unsigned int number)
 {
 	return (struct guest_cmd){
-		.op = GUEST_FILL, .gpa = gpa + 8 * number, .len = b->size - 8 * number,
-		.stride = buf_stride(b), .value = BASE * (number + 1),
+		.op = GUEST_FILL,
+		.gpa = gpa + 8 * number,
+		.len = b->size - 8 * number,
+		.stride = buf_stride(b),
+		.value = BASE * (number + 1),
 	};
 }
 

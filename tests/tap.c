@@ -11,7 +11,10 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int planned, checks, failed;
 
-/* Print a formatted text as part of a line. Every line is flushed: a killed program keeps what it said. */
+/*
+ * Print a formatted text as part of a line. Every line is flushed: a killed program keeps what it
+ * said.
+ */
 static void put(const char *fmt, va_list ap)
 {
 	char text[1024], *p;

@@ -14,15 +14,18 @@
  *		return tap_done();
  *	}
  *
- * All functions may be called from any thread. Descriptions are printf formats of one line; a '#' or a
- * line break in them is replaced, since it would mean something to the reader of the output.
+ * All functions may be called from any thread. Descriptions are printf formats of one line; a '#'
+ * or a line break in them is replaced, since it would mean something to the reader of the output.
  */
 #ifndef TAP_H
 #define TAP_H
 
 #include <stdbool.h>
 
-/* Announce n > 0 checks. Without it, tap_done() prints the plan, so that an early exit() still fails. */
+/*
+ * Announce n > 0 checks. Without it, tap_done() prints the plan, so that an early exit() still
+ * fails.
+ */
 void tap_plan(int n);
 
 /* One check; a failed one says where it stands. Returns cond. */
@@ -30,7 +33,10 @@ void tap_plan(int n);
 bool tap_check(bool cond, const char *file, int line, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
-/* One check that got == want, as integers (long long); a failed one shows both. Returns the outcome. */
+/*
+ * One check that got == want, as integers (long long); a failed one shows both. Returns the
+ * outcome.
+ */
 #define tap_is(got, want, ...) tap_check_is(got, want, #got, __FILE__, __LINE__, __VA_ARGS__)
 bool tap_check_is(long long got, long long want, const char *expr, const char *file, int line,
 		  const char *fmt, ...) __attribute__((format(printf, 6, 7)));
@@ -47,7 +53,10 @@ void tap_diag(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Going on makes no sense: end the program as failed, whatever passed so far. */
 void tap_bail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 
-/* Print the plan if tap_plan() did not. Returns the exit status for main(): 0, or 1 on failed checks. */
+/*
+ * Print the plan if tap_plan() did not. Returns the exit status for main(): 0, or 1 on failed
+ * checks.
+ */
 int tap_done(void);
 
 /* Which KVM is loaded, as the runner says in the environment (KVM=); bails if it does not. */

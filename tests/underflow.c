@@ -17,8 +17,8 @@
 
 #include "tests/kit.h"
 
-#define ROUNDS		4
-#define PAGES		64u
+#define ROUNDS 4
+#define PAGES  64u
 
 static const struct pfnmap_create kinds[] = {
 	{ .kind = PFNMAP_NONCOMPOUND, .order = 1, .insert = PFNMAP_INSERT_AROUND, .pages = PAGES },

@@ -18,7 +18,7 @@
 #include "tests/kit.h"
 #include "tests/loop.h"
 
-#define FORKS		3
+#define FORKS 3
 
 static const struct pfnmap_create kinds[] = {
 	{ .kind = PFNMAP_NONCOMPOUND, .order = 4, .insert = PFNMAP_INSERT_AROUND, .pages = 64 },
@@ -40,10 +40,14 @@ static void start(struct game *g)
 {
 	for (uint64_t off = 0; off < g->b.size; off += 8)
 		buf_set_word(&g->b, off, 0);
-	loop_start(&g->l, g->v, &(struct guest_cmd){
-		.op = GUEST_ADD, .gpa = KIT_GPA, .len = g->b.size, .stride = buf_stride(&g->b),
-		.value = 1,
-	});
+	loop_start(&g->l, g->v,
+		   &(struct guest_cmd){
+			   .op = GUEST_ADD,
+			   .gpa = KIT_GPA,
+			   .len = g->b.size,
+			   .stride = buf_stride(&g->b),
+			   .value = 1,
+		   });
 	loop_wait(&g->l, 2);
 }
 
@@ -145,8 +149,7 @@ static void test_mremap(struct game *g)
 	loop_end(&g->l);
 	/* In between there was no slot, so that increments may have gone to an MMIO exit. */
 	tap_ok(missed && g->l.out.end == GUEST_DONE && buf_word(&g->b, 0) > 2,
-	       "%s: the slot follows the mapping: %s", buf_name(&g->b),
-	       guest_describe(&g->l.out));
+	       "%s: the slot follows the mapping: %s", buf_name(&g->b), guest_describe(&g->l.out));
 }
 
 static void map_back(struct game *g, uint64_t offset, uint64_t len)
@@ -175,8 +178,8 @@ static void test_munmap(struct game *g)
 	kit_touch(g->v, KIT_WRITE, KIT_GPA + hole + stride, 102, &after);
 	kit_touch(g->v, KIT_WRITE, KIT_GPA + hole, 103, &in);
 	tap_ok(before.end == GUEST_DONE && after.end == GUEST_DONE && kit_efault(&in) &&
-	       buf_word(&g->b, hole - stride) == 101 && buf_word(&g->b, hole + stride) == 102 &&
-	       buf_word(&g->b, hole) != 103,
+		       buf_word(&g->b, hole - stride) == 101 &&
+		       buf_word(&g->b, hole + stride) == 102 && buf_word(&g->b, hole) != 103,
 	       "%s: a hole in the mapping is a hole for the guest: %s", buf_name(&g->b),
 	       guest_describe(&in));
 	map_back(g, hole, stride);

@@ -13,11 +13,11 @@
 #include "lib/vmm/vmm.h"
 #include "tests/tap.h"
 
-#define MIB	0x100000ull
-#define BASE	(16 * MIB)	/* guest address of the slot under test */
-#define SIZE	(2 * MIB)
-#define SLOT	1
-#define PAGES	(SIZE / 4096)
+#define MIB   0x100000ull
+#define BASE  (16 * MIB) /* guest address of the slot under test */
+#define SIZE  (2 * MIB)
+#define SLOT  1
+#define PAGES (SIZE / 4096)
 
 static uint64_t *mem;
 
@@ -132,7 +132,7 @@ static void test_readonly(struct vcpu *v, const char *mode)
 	tap_is(read_word(v, BASE + 8192), 42, "%s: a read-only slot can be read", mode);
 	ret = guest_call(v, &store, &out);
 	tap_ok(ret == -EIO && out.end == GUEST_EXIT && out.exit_reason == KVM_EXIT_MMIO &&
-	       out.mmio_write && out.mmio_addr == BASE + 8192,
+		       out.mmio_write && out.mmio_addr == BASE + 8192,
 	       "%s: a store to it: %s", mode, guest_describe(&out));
 	while (out.end == GUEST_EXIT && pieces++ < 2)
 		guest_resume(v, &out);
@@ -175,10 +175,11 @@ static void test_failed_run(struct vcpu *v, const char *mode)
 	tap_is(guest_call(v, &store, &out), -EFAULT,
 	       "%s: the guest has no more access than the host", mode);
 	tap_ok(out.end == GUEST_RUN_FAILED && out.err == EFAULT &&
-	       !strcmp(vmm_error(), "KVM_RUN: Bad address"), "%s: it says: %s", mode, vmm_error());
+		       !strcmp(vmm_error(), "KVM_RUN: Bad address"),
+	       "%s: it says: %s", mode, vmm_error());
 	mprotect(mem, SIZE, PROT_READ | PROT_WRITE);
-	tap_ok(guest_resume(v, &out) == 0 && mem[512] == 99,
-	       "%s: resumed, the store succeeds", mode);
+	tap_ok(guest_resume(v, &out) == 0 && mem[512] == 99, "%s: resumed, the store succeeds",
+	       mode);
 
 	mprotect(mem, SIZE, PROT_NONE);
 	guest_call(v, &store, &out);
@@ -201,8 +202,8 @@ static void test_exception(struct vcpu *v, const char *mode)
 	VMM_MUST(vm_map(v->vm, v->mode, BASE + 4096, BASE + 4096, 4096, 4096, VM_MAP_RO));
 	guest_call(v, &touch, &out);
 	tap_ok(out.end == GUEST_EXCEPTION && out.vector == 14 && out.fault_addr == BASE + 4096 &&
-	       out.error_code == 3, "%s: store to a page read-only for the guest: %s", mode,
-	       guest_describe(&out));
+		       out.error_code == 3,
+	       "%s: store to a page read-only for the guest: %s", mode, guest_describe(&out));
 	VMM_MUST(vm_map(v->vm, v->mode, BASE, BASE, SIZE, SIZE, 0));
 }
 
@@ -224,7 +225,7 @@ static void test_threads(struct vcpu *v, const char *mode)
 	VMM_MUST(vm_slot_move(v->vm, SLOT, 4 * BASE));
 	guest_join(v, &out);
 	tap_ok(out.end == GUEST_EXIT && out.exit_reason == KVM_EXIT_MMIO &&
-	       out.mmio_addr - BASE < 4096,
+		       out.mmio_addr - BASE < 4096,
 	       "%s: its slot moves away: %s", mode, guest_describe(&out));
 	VMM_MUST(vm_slot_move(v->vm, SLOT, BASE));
 
@@ -316,9 +317,10 @@ static void test_misc(void)
 	uint64_t map[PAGES / 64];
 
 	tap_ok(vm_cap(vm, KVM_CAP_USER_MEMORY) > 0 && vm_cap(NULL, KVM_CAP_USER_MEMORY) > 0 &&
-	       vm_cap(vm, 0xffff) == 0, "capabilities can be asked for");
+		       vm_cap(vm, 0xffff) == 0,
+	       "capabilities can be asked for");
 	tap_ok(vm_slot_set(vm, SLOT, BASE + 1, SIZE, mem, 0) == -EINVAL &&
-	       !strcmp(vmm_error(), "KVM_SET_USER_MEMORY_REGION: Invalid argument"),
+		       !strcmp(vmm_error(), "KVM_SET_USER_MEMORY_REGION: Invalid argument"),
 	       "a bad memslot: %s", vmm_error());
 	tap_is(vm_slot_move(vm, SLOT, BASE), -ENOENT, "a slot that is not there cannot move");
 	tap_is(vm_stat(vm, "no such thing"), -ENOENT, "an unknown statistic is refused");

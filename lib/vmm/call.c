@@ -53,7 +53,7 @@ static void read_exception(struct vcpu *v, struct guest_outcome *out)
 	struct kvm_sregs sregs;
 	struct kvm_regs regs;
 	const char *stack;
-	uint64_t frame[3] = { 0 };	/* vector, error code, instruction pointer */
+	uint64_t frame[3] = { 0 }; /* vector, error code, instruction pointer */
 
 	VMM_MUST(vcpu_get_regs(v, &regs));
 	VMM_MUST(vcpu_get_sregs(v, &sregs));
@@ -215,8 +215,7 @@ const char *guest_describe(const struct guest_outcome *out)
 		break;
 	case GUEST_EXCEPTION:
 		snprintf(text, sizeof(text), "exception %u, error code 0x%x, at 0x%llx, CR2 0x%llx",
-			 out->vector, out->error_code, (ull)out->guest_rip,
-			 (ull)out->fault_addr);
+			 out->vector, out->error_code, (ull)out->guest_rip, (ull)out->fault_addr);
 		break;
 	case GUEST_EXIT:
 		if (out->exit_reason == KVM_EXIT_MMIO)

@@ -9,18 +9,18 @@
 
 typedef unsigned long long ull;
 
-#define PTE_P		(1ull << 0)
-#define PTE_W		(1ull << 1)
-#define PTE_U		(1ull << 2)	/* set, for nested paging makes user accesses only */
-#define PTE_A		(1ull << 5)
-#define PTE_D		(1ull << 6)
-#define PTE_PS		(1ull << 7)
-#define PTE_NX		(1ull << 63)
-#define PTE_ADDR	0x000ffffffffff000ull
+#define PTE_P	 (1ull << 0)
+#define PTE_W	 (1ull << 1)
+#define PTE_U	 (1ull << 2) /* set, for nested paging makes user accesses only */
+#define PTE_A	 (1ull << 5)
+#define PTE_D	 (1ull << 6)
+#define PTE_PS	 (1ull << 7)
+#define PTE_NX	 (1ull << 63)
+#define PTE_ADDR 0x000ffffffffff000ull
 
-#define SHIFT_4K	12
-#define SHIFT_2M	21
-#define SHIFT_1G	30
+#define SHIFT_4K 12
+#define SHIFT_2M 21
+#define SHIFT_1G 30
 
 static uint64_t *table_at(struct vm *vm, uint64_t gpa)
 {
@@ -149,8 +149,8 @@ int vm_map(struct vm *vm, enum vcpu_mode mode, uint64_t gva, uint64_t gpa, uint6
 	}
 	if (mode == VCPU_REAL || (mode == VCPU_PAE && shift == SHIFT_1G) || len > limit ||
 	    gva > limit - len || ((gva | gpa | len) & (page - 1)) || (gpa & ~PTE_ADDR))
-		return vmm_fail(EINVAL, "vm_map: gva 0x%llx gpa 0x%llx len 0x%llx",
-				(ull)gva, (ull)gpa, (ull)len);
+		return vmm_fail(EINVAL, "vm_map: gva 0x%llx gpa 0x%llx len 0x%llx", (ull)gva,
+				(ull)gpa, (ull)len);
 	return map_range(vm, vm_page_root(vm, mode), mode == VCPU_PAE ? 3 : 4, gva, gpa, len, shift,
 			 flags);
 }

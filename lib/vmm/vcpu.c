@@ -11,19 +11,19 @@
 
 #include "lib/vmm/internal.h"
 
-#define CR0_PE		(1ull << 0)
-#define CR0_MP		(1ull << 1)
-#define CR0_ET		(1ull << 4)
-#define CR0_NE		(1ull << 5)
-#define CR0_WP		(1ull << 16)
-#define CR0_PG		(1ull << 31)
-#define CR4_PAE		(1ull << 5)
-#define EFER_LME	(1ull << 8)
-#define EFER_LMA	(1ull << 10)
-#define EFER_NX		(1ull << 11)
+#define CR0_PE	 (1ull << 0)
+#define CR0_MP	 (1ull << 1)
+#define CR0_ET	 (1ull << 4)
+#define CR0_NE	 (1ull << 5)
+#define CR0_WP	 (1ull << 16)
+#define CR0_PG	 (1ull << 31)
+#define CR4_PAE	 (1ull << 5)
+#define EFER_LME (1ull << 8)
+#define EFER_LMA (1ull << 10)
+#define EFER_NX	 (1ull << 11)
 
-#define RFLAGS_FIXED	2u
-#define MAX_CPUID	256
+#define RFLAGS_FIXED 2u
+#define MAX_CPUID    256
 
 static void set_cpuid(struct vcpu *v)
 {
@@ -221,7 +221,7 @@ int vcpu_join(struct vcpu *v)
 	if (err)
 		vmm_die("pthread_join: %s", strerror(err));
 	v->active = false;
-	v->run->immediate_exit = 0;	/* a kick that came too late */
+	v->run->immediate_exit = 0; /* a kick that came too late */
 	return v->ret;
 }
 
@@ -238,11 +238,11 @@ void vcpu_code(const struct vcpu *v, void *code, uint32_t imm)
 
 	if (v->mode == VCPU_REAL)
 		*p++ = 0x66;
-	*p++ = 0xb8;		/* mov $imm, %eax */
+	*p++ = 0xb8; /* mov $imm, %eax */
 	memcpy(p, &imm, sizeof(imm));
 	p += sizeof(imm);
 	if (v->mode == VCPU_REAL)
 		*p++ = 0x66;
-	*p++ = 0xc3;		/* ret */
+	*p++ = 0xc3; /* ret */
 	memset(p, 0x90, end - p);
 }

@@ -12,7 +12,7 @@
 
 #include "lib/vmm/internal.h"
 
-#define PAGE 4096u
+#define PAGE	   4096u
 #define KVM_DEVICE "/dev/kvm"
 
 /* Three pages that Intel processors without unrestricted guests want for real mode. */
@@ -33,8 +33,8 @@ static int open_kvm(void)
 void *vm_anon(size_t size, size_t align)
 {
 	/* Take more than is needed, cut to the alignment. */
-	char *p = mmap(NULL, size + align, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-		       -1, 0);
+	char *p = mmap(NULL, size + align, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		       0);
 	size_t head;
 
 	if (p == MAP_FAILED)
@@ -72,7 +72,7 @@ static void write_vectors(struct vm *vm)
 
 	for (uint32_t i = 0; i < GUEST_VECTORS; i++) {
 		uint32_t stub = i * GUEST_STUB_SIZE;
-		uint64_t gate = 0x8e00ull << 32;	/* present, interrupt gate */
+		uint64_t gate = 0x8e00ull << 32; /* present, interrupt gate */
 
 		ivt[i] = GUEST_TEXT16 + stub;
 		idt32[i] = gate | GUEST_CS32 << 16 | (GUEST_TEXT32 + stub);

@@ -28,57 +28,57 @@
 
 #include "guest/guest.h"
 
-#define VM_MAX_SLOTS 128u	/* slot numbers 0 .. VM_MAX_SLOTS - 1; 0 is libvmm's own */
+#define VM_MAX_SLOTS 128u /* slot numbers 0 .. VM_MAX_SLOTS - 1; 0 is libvmm's own */
 
 struct vm_slot {
 	uint64_t gpa;
-	uint64_t size;		/* 0: no such slot */
+	uint64_t size; /* 0: no such slot */
 	void *hva;
 	uint32_t flags;
 };
 
 /* Fields are for reading. */
 struct vm {
-	int kvm;			/* /dev/kvm */
-	int fd;				/* the VM */
-	int stats_fd;			/* -1: not opened yet; in struct vcpu likewise */
-	void *low;			/* memory of slot 0, GUEST_LOW_SIZE bytes */
-	uint64_t next_table;		/* next free page-table page in it */
-	uint64_t root_pae, root_long;	/* page tables; 0: not built yet */
+	int kvm;		      /* /dev/kvm */
+	int fd;			      /* the VM */
+	int stats_fd;		      /* -1: not opened yet; in struct vcpu likewise */
+	void *low;		      /* memory of slot 0, GUEST_LOW_SIZE bytes */
+	uint64_t next_table;	      /* next free page-table page in it */
+	uint64_t root_pae, root_long; /* page tables; 0: not built yet */
 	uint64_t root_nested;
 	unsigned int nr_vcpus;
 	struct vm_slot slots[VM_MAX_SLOTS];
 };
 
 enum vcpu_mode {
-	VCPU_REAL,	/* 16 bit, segments with base 0 and limit 4 GiB: reaches the first 4 GiB */
-	VCPU_PAE,	/* 32 bit protected mode with PAE paging: reaches 4 GiB */
-	VCPU_LONG,	/* 64 bit */
+	VCPU_REAL, /* 16 bit, segments with base 0 and limit 4 GiB: reaches the first 4 GiB */
+	VCPU_PAE,  /* 32 bit protected mode with PAE paging: reaches 4 GiB */
+	VCPU_LONG, /* 64 bit */
 };
 
 struct vcpu;
 
 enum guest_end {
-	GUEST_DONE,		/* the guest finished: result and result2 are valid */
-	GUEST_RUN_FAILED,	/* KVM_RUN failed: err */
-	GUEST_EXCEPTION,	/* the guest took one: vector, error_code, guest_rip, fault_addr */
-	GUEST_EXIT,		/* KVM_RUN returned otherwise: exit_reason and what belongs to it */
+	GUEST_DONE,	  /* the guest finished: result and result2 are valid */
+	GUEST_RUN_FAILED, /* KVM_RUN failed: err */
+	GUEST_EXCEPTION,  /* the guest took one: vector, error_code, guest_rip, fault_addr */
+	GUEST_EXIT,	  /* KVM_RUN returned otherwise: exit_reason and what belongs to it */
 };
 
 struct guest_outcome {
 	enum guest_end end;
-	uint64_t result;	/* see enum guest_op */
+	uint64_t result; /* see enum guest_op */
 	uint64_t result2;
-	int err;		/* GUEST_RUN_FAILED: positive errno; EINTR after vcpu_kick() */
-	uint32_t exit_reason;	/* GUEST_EXIT: KVM_EXIT_* */
-	uint32_t suberror;	/* KVM_EXIT_INTERNAL_ERROR: KVM_INTERNAL_ERROR_* */
-	uint64_t mmio_addr;	/* KVM_EXIT_MMIO: guest-physical address */
-	uint32_t mmio_len;	/* KVM_EXIT_MMIO: bytes */
-	bool mmio_write;	/* KVM_EXIT_MMIO */
-	uint32_t vector;	/* GUEST_EXCEPTION */
-	uint32_t error_code;	/* GUEST_EXCEPTION: 0 where the vector or the mode has none */
-	uint64_t guest_rip;	/* GUEST_EXCEPTION: where it happened */
-	uint64_t fault_addr;	/* GUEST_EXCEPTION with vector 14: CR2 */
+	int err;	      /* GUEST_RUN_FAILED: positive errno; EINTR after vcpu_kick() */
+	uint32_t exit_reason; /* GUEST_EXIT: KVM_EXIT_* */
+	uint32_t suberror;    /* KVM_EXIT_INTERNAL_ERROR: KVM_INTERNAL_ERROR_* */
+	uint64_t mmio_addr;   /* KVM_EXIT_MMIO: guest-physical address */
+	uint32_t mmio_len;    /* KVM_EXIT_MMIO: bytes */
+	bool mmio_write;      /* KVM_EXIT_MMIO */
+	uint32_t vector;      /* GUEST_EXCEPTION */
+	uint32_t error_code;  /* GUEST_EXCEPTION: 0 where the vector or the mode has none */
+	uint64_t guest_rip;   /* GUEST_EXCEPTION: where it happened */
+	uint64_t fault_addr;  /* GUEST_EXCEPTION with vector 14: CR2 */
 };
 
 /* Fields are for reading, except what KVM lets user space write in *run. */
@@ -90,15 +90,15 @@ struct vcpu {
 	struct kvm_run *run;
 	size_t run_size;
 	enum vcpu_mode mode;
-	struct guest_block *block;	/* this vCPU's command block in low guest memory */
-	bool idle;			/* the guest waits for a command */
-	bool active;			/* it has a thread that is not joined yet */
+	struct guest_block *block; /* this vCPU's command block in low guest memory */
+	bool idle;		   /* the guest waits for a command */
+	bool active;		   /* it has a thread that is not joined yet */
 	pthread_t thread;
 	int (*fn)(struct vcpu *v, void *arg);
 	void *arg;
 	int ret;
-	struct guest_outcome outcome;	/* of guest_start() */
-	struct kvm_sregs sregs;		/* as KVM created it */
+	struct guest_outcome outcome; /* of guest_start() */
+	struct kvm_sregs sregs;	      /* as KVM created it */
 };
 
 /* ---- errors ---- */
@@ -110,12 +110,12 @@ const char *vmm_error(void);
 void vmm_die(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 
 /* Call a function of libvmm and die of its failure; the value is the function's. */
-#define VMM_MUST(call)							\
-	({								\
-		int64_t vmm_ret_ = (call);				\
-		if (vmm_ret_ < 0)					\
+#define VMM_MUST(call)                                                         \
+	({                                                                     \
+		int64_t vmm_ret_ = (call);                                     \
+		if (vmm_ret_ < 0)                                              \
 			vmm_die("%s:%d: %s", __FILE__, __LINE__, vmm_error()); \
-		vmm_ret_;						\
+		vmm_ret_;                                                      \
 	})
 
 /*
@@ -128,7 +128,7 @@ int vmm_ioctl_named(int fd, unsigned long request, const char *name, void *arg);
 /* ---- VMs ---- */
 
 /* vm_create() flags */
-#define VM_IRQCHIP	1u	/* KVM_CREATE_IRQCHIP; async page faults need it */
+#define VM_IRQCHIP 1u /* KVM_CREATE_IRQCHIP; async page faults need it */
 
 /*
  * Open /dev/kvm, create a VM, give it slot 0 with the guest program, descriptor tables and
@@ -201,8 +201,8 @@ int vm_dirty_clear(struct vm *vm, unsigned int slot, uint64_t first, uint32_t pa
 
 /* ---- the guest's page tables ---- */
 
-#define VM_MAP_RO	1u	/* not writable (CR0.WP is set) */
-#define VM_MAP_NX	2u	/* not executable */
+#define VM_MAP_RO 1u /* not writable (CR0.WP is set) */
+#define VM_MAP_NX 2u /* not executable */
 
 /*
  * Map guest-virtual [gva, gva + len) to gpa in the tables of `mode` (VCPU_PAE or VCPU_LONG),
