@@ -74,20 +74,20 @@ ifneq ($(shell scripts/kernel.sh $(KERNEL) $(KERNEL_MK) && echo ok),ok)
 $(error stopped)
 endif
 include $(KERNEL_MK)
-ifneq ($(shell scripts/deps.sh $(HEADERS_PKG)=$(VERSION) && echo ok),ok)
-$(error stopped)
-endif
-
 R := $(B)/$(REL)
 LOCK = scripts/locked.sh $(R)/$(1).lock
-KDIR := /usr/src/linux-headers-$(REL)
+KDIR := $(shell scripts/headers.sh $(HEADERS_PKG) $(VERSION) $(R)/headers)
+ifeq ($(KDIR),)
+$(error stopped)
+endif
+KCOMMON := /usr/src/$(HEADERS_PKG:-amd64=-common)
 SERIES_DIR ?= kvm/series/$(SERIES)
 NEW_DIR ?= kvm/new
 
 CC := gcc
 UCFLAGS := -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -I. -Ilib/vmm -Iexporter -Itests
 # The drivers' interfaces are in the kernel's headers package, but not in linux-libc-dev.
-UAPI_FLAGS := -idirafter $(KDIR:-amd64=-common)/include/uapi -D__user=
+UAPI_FLAGS := -idirafter $(KCOMMON)/include/uapi -D__user=
 
 # Of the directories' rules.mk: programs for the emulated host, programs for
 # this machine, and the parts of "make check" (check-NAME leaves "passed failed

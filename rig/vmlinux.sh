@@ -15,10 +15,21 @@ field()
 start=$((($(field 497 1) + 1) * 512 + $(field 584 4)))
 length=$(field 588 4)
 
-# Its last four bytes, the unpacked size, are not part of the xz stream.
-if ! tail -c "+$((start + 1))" "$image" | head -c "$((length - 4))" | xz -dc >"$out.part"; then
+# Its last four bytes, the unpacked size, are not part of the stream.
+payload()
+{
+	tail -c "+$((start + 1))" "$image" | head -c "$((length - 4))"
+}
+
+case $(payload | od -An -tx1 -N4 | tr -d ' ') in
+fd377a58) unpack=xz ;;
+28b52ffd) unpack=zstd ;;
+*)	echo "vmlinux: $image holds a kernel that is packed neither with xz nor with zstd" >&2
+	exit 1 ;;
+esac
+if ! payload | $unpack -dc >"$out.part"; then
 	rm -f "$out.part"
-	echo "vmlinux: $image does not hold an xz-packed kernel" >&2
+	echo "vmlinux: $unpack cannot unpack $image" >&2
 	exit 1
 fi
 mv "$out.part" "$out"

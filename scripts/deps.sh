@@ -6,7 +6,7 @@ set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-tools='gcc make libc6-dev linux-libc-dev patch xz-utils kmod git
+tools='gcc make libc6-dev linux-libc-dev patch xz-utils zstd kmod git
        qemu-system-x86 busybox-static'
 
 # Prints the packages of the list that are not installed (in that version).

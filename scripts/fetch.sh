@@ -3,6 +3,8 @@
 # Fetch a Debian package without installing it.
 #   fetch.sh source PACKAGE VERSION OUT    OUT becomes the package's tarball
 #   fetch.sh image PACKAGE VERSION DIR     DIR becomes the unpacked image
+#   fetch.sh headers PACKAGE VERSION DIR   DIR becomes the unpacked headers, which
+#       find the machine's /usr/lib, and a file "version"
 set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -36,6 +38,14 @@ download() {
 }
 
 case $kind in
+headers)
+	download
+	ln -s /usr/lib "$tmp/root/usr/lib"
+	echo "$version" >"$tmp/root/version"
+	rm -rf "$out"
+	mkdir -p "$(dirname "$out")"
+	mv "$tmp/root" "$out"
+	;;
 source)
 	tar=/usr/src/$package.tar.xz
 	# shellcheck disable=SC2016 # dpkg's own variable
