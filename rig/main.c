@@ -45,6 +45,7 @@ static const char usage_text[] =
 	"  --device ARGUMENT  one more device, as QEMU's -device takes it\n"
 	"  --timeout SECONDS  for the program (default: 300), for all tests together (1800)\n"
 	"  --only, --group    run these tests only\n"
+	"  --list             only print what would run\n"
 	"  --workers N        hosts at a time (default: 2 if there are as many processors)\n"
 	"  --name NAME        test logs go to build/logs/NAME-*, counts of passed, failed and skipped\n"
 	"                     tests to build/logs/NAME.counts (default: rig)\n";
@@ -238,6 +239,7 @@ static void parse(int argc, char **argv, struct settings *s, struct arguments *a
 		{ "name", required_argument, NULL, 'N' },
 		{ "only", required_argument, NULL, 'o' },
 		{ "group", required_argument, NULL, 'g' },
+		{ "list", no_argument, NULL, 'l' },
 		{ "workers", required_argument, NULL, 'w' },
 		{ "help", no_argument, NULL, '?' },
 		{ 0 },
@@ -281,6 +283,9 @@ static void parse(int argc, char **argv, struct settings *s, struct arguments *a
 			break;
 		case 'g':
 			a->test.group = optarg;
+			break;
+		case 'l':
+			a->test.list = true;
 			break;
 		case 'w':
 			a->test.workers = atoi(optarg);

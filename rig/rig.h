@@ -42,6 +42,7 @@ int make_dir(const char *path);
 struct test_run {
 	const char *table, *only, *group;
 	const char *name; /* of the logs and the file of counts */
+	bool list;	  /* only print which these are */
 	int workers;	  /* hosts at a time; 0: two, if there is more than one processor */
 };
 

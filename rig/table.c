@@ -145,7 +145,9 @@ static const char *parse_option(struct test *t, char *word)
 	else if (!strncmp(word, "patched:", 8))
 		kvm = KVM_PATCHED, word += 8;
 
-	if (!strncmp(word, "need=", 5)) {
+	if (!strcmp(word, "need=")) {
+		return "need= without a module";
+	} else if (!strncmp(word, "need=", 5)) {
 		for (item = strtok(word + 5, ","); item; item = strtok(NULL, ","))
 			add_option(t, OPT_NEED, kvm, item);
 	} else if (!strncmp(word, "log=", 4)) {
@@ -209,6 +211,26 @@ static const char *parse_test(struct test *t, char **words, int n)
 	return NULL;
 }
 
+void table_free(struct table *table)
+{
+	for (int i = 0; i < table->n; i++) {
+		struct test *t = &table->tests[i];
+
+		for (int j = 0; j < t->n_options; j++) {
+			free(t->options[j].value);
+			free(t->options[j].why);
+		}
+		for (char **arg = t->argv; arg && *arg; arg++)
+			if (*arg != t->name)
+				free(*arg);
+		free(t->options);
+		free(t->argv);
+		free(t->name);
+		free(t->group);
+	}
+	free(table->tests);
+}
+
 int table_read(struct table *table, const char *path)
 {
 	char line[MAX_LINE], *words[MAX_WORDS];
@@ -217,14 +239,18 @@ int table_read(struct table *table, const char *path)
 	struct test *t;
 	FILE *f;
 
+	*table = (struct table){ 0 };
 	f = fopen(path, "re");
 	if (!f) {
 		fprintf(stderr, "rig: %s: %s\n", path, strerror(errno));
 		return -1;
 	}
-	*table = (struct table){ 0 };
 	while (!error && fgets(line, sizeof(line), f)) {
 		nr++;
+		if (strlen(line) == sizeof(line) - 1) {
+			error = "the line is too long";
+			break;
+		}
 		n = split(line, words);
 		if (!n)
 			continue;

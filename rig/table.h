@@ -50,6 +50,9 @@ struct table {
 /* Read a table. Returns 0, or -1 after a line on standard error that names file and line. */
 int table_read(struct table *table, const char *path);
 
+/* Give back what table_read() allocated, whatever it returned. */
+void table_free(struct table *table);
+
 #define HOST_EXTRA 16
 
 /* What a run may say about the host it wants. */

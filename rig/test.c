@@ -664,38 +664,51 @@ static int write_counts(const struct runner *r, const char *name, const int *cou
 	return 0;
 }
 
-int run_tests(const struct settings *s, const struct test_run *run)
+static int run_selected(struct runner *r, const struct test_run *run)
 {
-	struct runner r = { .s = s };
 	int count[3] = { 0 }, workers = run->workers, i, err;
-	struct table table;
+	const struct settings *s = r->s;
 
-	if (table_read(&table, run->table) || select_jobs(&r, &table, run))
-		return 2;
-	make_logdir(s, run->name, r.logdir, sizeof(r.logdir));
-	r.deadline = now_ms() + (s->timeout_s ? s->timeout_s : RUN_S) * 1000LL;
-	r.shared = mmap(NULL, sizeof(*r.shared) + r.n * sizeof(r.shared->verdicts[0]),
-			PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (r.shared == MAP_FAILED) {
+	make_logdir(s, run->name, r->logdir, sizeof(r->logdir));
+	r->deadline = now_ms() + (s->timeout_s ? s->timeout_s : RUN_S) * 1000LL;
+	r->shared = mmap(NULL, sizeof(*r->shared) + r->n * sizeof(r->shared->verdicts[0]),
+			 PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (r->shared == MAP_FAILED) {
 		fprintf(stderr, "rig: no memory: %s\n", strerror(errno));
 		return 2;
 	}
-	for (i = 0; i < r.n; i++)
-		r.shared->verdicts[i] = FAILED;
+	for (i = 0; i < r->n; i++)
+		r->shared->verdicts[i] = FAILED;
 	if (!workers)
 		workers = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 2 : 1;
-	run_jobs(&r, workers);
-	for (i = 0; i < r.n; i++)
-		count[r.shared->verdicts[i]]++;
+	run_jobs(r, workers);
+	for (i = 0; i < r->n; i++)
+		count[r->shared->verdicts[i]]++;
 	if (count[FAILED])
 		printf("\nfailed:\n");
-	for (i = 0; i < r.n; i++)
-		if (r.shared->verdicts[i] == FAILED)
-			printf("  %s (%s)\n", r.jobs[i].test->name, kvm_name(r.jobs[i].kvm));
-	err = write_counts(&r, run->name, count);
+	for (i = 0; i < r->n; i++)
+		if (r->shared->verdicts[i] == FAILED)
+			printf("  %s (%s)\n", r->jobs[i].test->name, kvm_name(r->jobs[i].kvm));
+	err = write_counts(r, run->name, count);
 	printf("%d passed, %d failed", count[PASSED], count[FAILED]);
 	if (count[SKIPPED])
 		printf(", %d skipped", count[SKIPPED]);
 	printf("\n");
 	return err ? 2 : count[FAILED] > 0;
+}
+
+int run_tests(const struct settings *s, const struct test_run *run)
+{
+	struct runner r = { .s = s };
+	struct table table;
+	int i, ret = 2;
+
+	if (!table_read(&table, run->table) && !select_jobs(&r, &table, run)) {
+		for (i = 0; run->list && i < r.n; i++)
+			printf("%-8s %s\n", kvm_name(r.jobs[i].kvm), r.jobs[i].test->name);
+		ret = run->list ? 0 : run_selected(&r, run);
+	}
+	free(r.jobs);
+	table_free(&table);
+	return ret;
 }

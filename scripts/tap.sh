@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Run test scripts that print TAP: tap.sh LOGS NAME SCRIPT... shows one line a
+# Run programs that print TAP: tap.sh LOGS NAME PROGRAM... shows one line a
 # test, keeps the output in LOGS/NAME.log and leaves "passed failed skipped" in
-# LOGS/NAME.counts. A script without a plan, or whose plan does not fit, fails.
+# LOGS/NAME.counts. A program without a plan, whose plan does not fit, or that
+# ends with a status other than 0 though no test failed, fails.
 set -eu
 
 logs=$1
@@ -12,20 +13,30 @@ mkdir -p "$logs"
 rm -f "$logs/$name.counts"
 : >"$logs/$name.log"
 
-for script in "$@"; do
+for program in "$@"; do
 	{
-		echo "# $script"
-		"$script" 2>&1 || echo "# $script: exit status $?"
+		echo "# run $program"
+		"$program" 2>&1 || echo "# exit status $?"
 	} | tee -a "$logs/$name.log"
 done | awk -v counts="$logs/$name.counts" '
 	function finish() {
-		if (script != "" && (plan == "" || plan != ran)) {
-			printf "not ok %s: %d tests ran, the plan was %s\n", script, ran,
+		if (program == "")
+			return
+		if (plan == "" || plan != ran) {
+			printf "not ok %s: %d tests ran, the plan was %s\n", program, ran,
 			       plan == "" ? "missing" : plan
+			failed++
+		} else if (status && failed == before) {
+			printf "not ok %s: exit status %d, see the log\n", program, status
 			failed++
 		}
 	}
-	/^# [^ ]*\.sh$/ { finish(); script = $2; plan = ""; ran = 0; next }
+	/^# run / {
+		finish()
+		program = $3; plan = ""; ran = 0; status = 0; before = failed
+		next
+	}
+	/^# exit status / { status = $4; next }
 	/^1\.\.[0-9]+/ { plan = substr($1, 4); next }
 	/^ok / && / # SKIP/ { skipped++; ran++; print; next }
 	/^ok / { passed++; ran++; print; next }

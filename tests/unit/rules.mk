@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# tests/unit/rules.mk - "make check-asan": what needs neither a host nor KVM, tested on this machine
+# with the address and undefined behaviour sanitizers in it.
+
+ASAN_FLAGS := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/asan/%,$(wildcard tests/unit/*.c))
+
+$(B)/asan/%.o: %.c tests/unit/rules.mk
+	@mkdir -p $(@D)
+	$(CC) $(UCFLAGS) $(ASAN_FLAGS) -MMD -c -o $@ $<
+
+$(UNIT_TESTS): $(B)/asan/%: $(B)/asan/tests/unit/%.o $(B)/asan/tests/tap.o
+	$(CC) $(ASAN_FLAGS) -o $@ $^ -lpthread
+
+$(B)/asan/table: $(B)/asan/rig/table.o
+$(B)/asan/tap: $(patsubst %,$(B)/asan/rig/%.o,tap table)
+$(B)/asan/stream: $(B)/asan/rig/stream.o
+$(B)/asan/vmm: $(patsubst %,$(B)/asan/lib/vmm/%.o,call error paging vcpu vm) $(B)/lib/vmm/blob.o
+
+# Beside the other one, for it finds what is built by where it is itself.
+RIG_ASAN := $(B)/bin/rig-asan
+$(RIG_ASAN): $(patsubst %,$(B)/asan/rig/%.o,main test table tap host stream)
+	@mkdir -p $(@D)
+	$(CC) $(ASAN_FLAGS) -o $@ $^
+
+.PHONY: check-asan
+CHECKS += asan
+check-asan: $(UNIT_TESTS) $(RIG_ASAN) initramfs
+	$(Q)UNIT_TESTS="$(UNIT_TESTS)" RIG_ASAN=$(RIG_ASAN) REL=$(REL) \
+		scripts/tap.sh $(B)/logs asan tests/unit/run.sh
+
+.SECONDARY: $(UNIT_TESTS:$(B)/asan/%=$(B)/asan/tests/unit/%.o) $(B)/asan/tests/tap.o
+-include $(wildcard $(B)/asan/*/*.d $(B)/asan/*/*/*.d)

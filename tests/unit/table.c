@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Proves that rig/table.c reads tables of tests as tests/table describes, and refuses all others.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "rig/table.h"
+#include "tap.h"
+
+static char said[512]; /* on standard error by the last read_text() */
+
+static void write_text(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "we");
+
+	if (!f || fputs(text, f) < 0 || fclose(f))
+		tap_bail("cannot write %s", path);
+}
+
+/* Read this text as a table; -1 when it is refused. */
+static int read_text(struct table *table, const char *text)
+{
+	char dir[] = "/tmp/unit-table.XXXXXX", path[64], err[64];
+	int ret, saved = dup(2);
+	FILE *f;
+
+	if (!mkdtemp(dir) || saved < 0)
+		tap_bail("cannot make %s", dir);
+	snprintf(path, sizeof(path), "%s/table", dir);
+	snprintf(err, sizeof(err), "%s/err", dir);
+	write_text(path, text);
+	if (!freopen(err, "we", stderr))
+		tap_bail("cannot write %s", err);
+	ret = table_read(table, path);
+	fflush(stderr);
+	dup2(saved, 2);
+	close(saved);
+	memset(said, 0, sizeof(said));
+	f = fopen(err, "re");
+	if (!f)
+		tap_bail("cannot read %s", err);
+	ret = fread(said, 1, sizeof(said) - 1, f) || !ret ? ret : -2;
+	fclose(f);
+	unlink(path);
+	unlink(err);
+	rmdir(dir);
+	return ret;
+}
+
+static void accept(void)
+{
+	static const char text[] =
+		"# a comment\n"
+		"\n"
+		"one group 5 both\n"
+		"two  g 1 patched need=a,b VAR=\"x y\" stock:kvm.x=1 fresh mem=512 -- prog \"\" \"a b\" c#d\n"
+		"three g 999999 none machine log=\"A|B\" why=\"for fun\" # the rest is a comment\n"
+		"last g 1 stock device=x,y thread=multi icount cpus=1 check=\"test -e /x\"";
+	struct host_conf conf = { 0 };
+	struct table t;
+	char words[64];
+
+	if (!tap_is(read_text(&t, text), 0, "a table is read") || !tap_is(t.n, 4, "all of it"))
+		tap_bail("it is not understood: %s", said);
+	tap_ok(!*said, "without a word");
+	tap_ok(!strcmp(t.tests[0].name, "one") && !strcmp(t.tests[0].group, "group") &&
+		       t.tests[0].timeout_s == 5 && t.tests[0].kvm == (KVM_STOCK | KVM_PATCHED),
+	       "the four columns");
+	tap_ok(!strcmp(t.tests[0].argv[0], "one") && !t.tests[0].argv[1],
+	       "the program is the name, if nothing else is said");
+	tap_ok(!strcmp(t.tests[1].argv[0], "prog") && !strcmp(t.tests[1].argv[1], "") &&
+		       !strcmp(t.tests[1].argv[2], "a b") && !strcmp(t.tests[1].argv[3], "c#d") &&
+		       !t.tests[1].argv[4],
+	       "arguments, empty and quoted ones too");
+	tap_is(t.tests[1].n_options, 6, "options, a list counts for each of its words");
+	tap_ok(t.tests[1].options[0].kind == OPT_NEED && !strcmp(t.tests[1].options[1].value, "b"),
+	       "a list is taken apart");
+	tap_ok(t.tests[1].options[2].kind == OPT_ENV &&
+		       !strcmp(t.tests[1].options[2].value, "VAR=x y"),
+	       "quotes keep blanks");
+	tap_ok(t.tests[1].options[3].kind == OPT_PARAM && t.tests[1].options[3].kvm == KVM_STOCK,
+	       "stock: restricts");
+	tap_ok(t.tests[2].machine && t.tests[2].kvm == KVM_NONE &&
+		       !strcmp(t.tests[2].options[0].why, "for fun"),
+	       "log= has its why=");
+	tap_is(t.tests[3].n_options, 5, "the last line needs no line break");
+	for (int i = 0; i < 5; i++)
+		if (t.tests[3].options[i].kind == OPT_HOST)
+			host_word(&conf, t.tests[3].options[i].value);
+	host_conf_text(&conf, words, sizeof(words));
+	tap_ok(!strcmp(words, "cpus=1 icount thread=multi device=x,y"), "a host of its own: %s",
+	       words);
+	host_conf_text(&conf, words, 8);
+	tap_ok(!strncmp(words, "cpus=1", 6) && strlen(words) < 8, "cut where there is no room");
+	table_free(&t);
+}
+
+static void refuse(void)
+{
+	static const struct {
+		const char *text, *why;
+	} bad[] = {
+		{ "a g 1\n", ":1: want NAME GROUP TIMEOUT KVM" },
+		{ "a g 1 both\nb g x both\n", ":2: the timeout is no number" },
+		{ "a g 0 both\n", ":1: the timeout is no number" },
+		{ "a g 1000000 both\n", ":1: the timeout is no number" },
+		{ "a g 99999999999999999999 both\n", ":1: the timeout is no number" },
+		{ "a g 1s both\n", ":1: the timeout is no number" },
+		{ "a g 1 all\n", ":1: KVM is none of" },
+		{ "a g 1 both nonsense\n", ":1: unknown option" },
+		{ "a g 1 both e1000.x=1\n", ":1: unknown option" },
+		{ "a g 1 both kvm.x\n", ":1: unknown option" },
+		{ "a g 1 both 1VAR=x\n", ":1: unknown option" },
+		{ "a g 1 both mem=x\n", ":1: unknown option" },
+		{ "a g 1 both need=\n", ":1: need= without a module" },
+		{ "a g 1 both --\n", ":1: no program behind --" },
+		{ "a g 1 both log=x\n", ":1: log= without why=" },
+		{ "a g 1 both log=x why=\"\"\n", ":1: log= without why=" },
+		{ "a g 1 both fresh why=x\n", ":1: why= must follow log=" },
+		{ "a g 1 both why=x\n", ":1: why= must follow log=" },
+		{ "a g 1 both VAR=\"x\n", ":1: too many words, or a quote" },
+		{ "a g 1 both\na g 2 none\n", ":2: a test of this name" },
+	};
+	struct table t;
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		tap_is(read_text(&t, bad[i].text), -1, "refused: %s", bad[i].text);
+		tap_ok(strstr(said, bad[i].why), "it says why: %s", said);
+		table_free(&t);
+	}
+}
+
+/* Lines, words and devices without end. */
+static void too_much(void)
+{
+	static char text[8192];
+	struct host_conf conf = { 0 };
+	struct table t;
+	int i, n;
+
+	n = sprintf(text, "a g 1 both -- a");
+	for (i = 0; i < 100; i++)
+		n += sprintf(text + n, " x");
+	tap_is(read_text(&t, text), -1, "100 words are too many");
+	tap_ok(strstr(said, "too many words"), "it says so: %s", said);
+	table_free(&t);
+
+	n = sprintf(text, "a g 1 both VAR=");
+	memset(text + n, 'x', 4000);
+	strcpy(text + n + 4000, "\n");
+	tap_is(read_text(&t, text), -1, "so are 4000 characters");
+	tap_ok(strstr(said, ":1: the line is too long"), "it says so: %s", said);
+	table_free(&t);
+
+	for (i = 0; i < HOST_EXTRA; i++)
+		tap_ok(host_word(&conf, "device=d"), "device %d", i + 1);
+	tap_ok(!host_word(&conf, "device=d"), "and no more");
+}
+
+static void read_ours(const char *path)
+{
+	struct table t;
+
+	tap_is(table_read(&t, path), 0, "%s is read", path);
+	tap_ok(t.n > 10, "it has %d tests", t.n);
+	table_free(&t);
+}
+
+int main(void)
+{
+	struct table t;
+
+	accept();
+	refuse();
+	too_much();
+	read_ours("tests/table");
+	read_ours("tests/rig.table");
+	tap_is(read_text(&t, ""), 0, "an empty table is a table");
+	table_free(&t);
+	return tap_done();
+}
