@@ -9,10 +9,8 @@
  * the display for a while.
  */
 #include <drm/drm.h>
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "demo/scene.h"
@@ -33,35 +31,20 @@ static void sleep_ms(unsigned int ms)
 	usleep(ms * 1000);
 }
 
-/* Show a buffer at 1024x768, 60 Hz: VESA's timing. */
-static void show(const struct drm_dev *dev, const struct drm_buf *buf)
-{
-	uint32_t crtc = 0, connector = 0;
-	struct drm_mode_card_res res = {
-		.crtc_id_ptr = (uintptr_t)&crtc,
-		.count_crtcs = 1,
-		.connector_id_ptr = (uintptr_t)&connector,
-		.count_connectors = 1,
-	};
-	struct drm_mode_crtc set = {
-		.set_connectors_ptr = (uintptr_t)&connector, .count_connectors = 1,
-		.fb_id = buf->fb, .mode_valid = 1,
-		.mode = {
-			.clock = 65000, .vrefresh = 60,
-			.hdisplay = SCENE_WIDTH, .hsync_start = 1048, .hsync_end = 1184,
-			.htotal = 1344,
-			.vdisplay = SCENE_HEIGHT, .vsync_start = 771, .vsync_end = 777,
-			.vtotal = 806,
-			.flags = DRM_MODE_FLAG_NHSYNC | DRM_MODE_FLAG_NVSYNC,
-		},
-	};
-
-	if (ioctl(dev->fd, DRM_IOCTL_MODE_GETRESOURCES, &res))
-		vmm_die("DRM_IOCTL_MODE_GETRESOURCES: %s", strerror(errno));
-	set.crtc_id = crtc;
-	if (ioctl(dev->fd, DRM_IOCTL_MODE_SETCRTC, &set))
-		vmm_die("DRM_IOCTL_MODE_SETCRTC: %s", strerror(errno));
-}
+/* 1024x768 at 60 Hz: VESA's timing. */
+static const struct drm_mode_modeinfo mode = {
+	.clock = 65000,
+	.vrefresh = 60,
+	.hdisplay = SCENE_WIDTH,
+	.hsync_start = 1048,
+	.hsync_end = 1184,
+	.htotal = 1344,
+	.vdisplay = SCENE_HEIGHT,
+	.vsync_start = 771,
+	.vsync_end = 777,
+	.vtotal = 806,
+	.flags = DRM_MODE_FLAG_NHSYNC | DRM_MODE_FLAG_NVSYNC,
+};
 
 static void wait_for_line(struct vcpu *v, const struct scene_args *args, uint32_t line)
 {
@@ -106,7 +89,7 @@ int main(void)
 	drm_create_movable(&dev, &empty, SCENE_HEIGHT);
 	drm_create_movable(&dev, &canvas, CANVAS_LINES);
 	/* Setting the mode clears the beginning of the video memory: before the canvas is there. */
-	show(&dev, &empty);
+	drm_show(&dev, &empty, &mode);
 	puts("empty");
 	sleep_ms(SHOW_EMPTY_MS);
 
@@ -123,7 +106,7 @@ int main(void)
 	wait_for_line(v, args, MOVE_AT);
 	in_vram = drm_in_vram(&dev, &canvas);
 	moving = args->done;
-	show(&dev, &canvas);
+	drm_show(&dev, &canvas, &mode);
 	moved = args->done;
 	if (in_vram || !drm_in_vram(&dev, &canvas))
 		vmm_die("the buffer was to begin in system memory and to move to video memory");

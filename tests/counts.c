@@ -99,10 +99,7 @@ static void test(const struct pfnmap_create *spec, const char *sequence)
 			vm_destroy(vm);
 		}
 	}
-	why = buf_changes(&b);
-	if (!tap_ok(!why, "%s: as before after %s", buf_name(&b), sequence))
-		tap_diag("%s", why);
-	buf_close(&b);
+	buf_end(&b, "as before after %s", sequence);
 }
 
 int main(void)

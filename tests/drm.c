@@ -127,7 +127,8 @@ void drm_create_movable(struct drm_dev *dev, struct drm_buf *buf, uint32_t pages
 	buf->fb = fb.fb_id;
 }
 
-static void show(struct drm_dev *dev, const struct drm_buf *buf)
+void drm_show(const struct drm_dev *dev, const struct drm_buf *buf,
+	      const struct drm_mode_modeinfo *mode)
 {
 	uint32_t crtc = 0, connector = 0;
 	struct drm_mode_card_res res = {
@@ -141,7 +142,7 @@ static void show(struct drm_dev *dev, const struct drm_buf *buf)
 		.count_connectors = 1,
 		.fb_id = buf->fb,
 		.mode_valid = 1,
-		.mode = vga_mode,
+		.mode = *mode,
 	};
 
 	must_ioctl(dev->fd, DRM_IOCTL_MODE_GETRESOURCES, &res);
@@ -154,7 +155,7 @@ void drm_to_vram(struct drm_dev *dev, const struct drm_buf *buf)
 	struct drm_qxl_update_area update = { .handle = buf->handle, .bottom = 1, .right = 1 };
 
 	if (!is_qxl(dev)) {
-		show(dev, buf);
+		drm_show(dev, buf, &vga_mode);
 		return;
 	}
 	/* Moves the buffer to where it belongs, then refuses since it is no surface. */

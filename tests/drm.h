@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct drm_mode_modeinfo; /* of the kernel's drm/drm_mode.h */
+
 struct drm_dev {
 	int fd;
 	const char *driver; /* "bochs-drm", "qxl" or "vgem" */
@@ -53,6 +55,10 @@ void drm_to_vram(struct drm_dev *dev, const struct drm_buf *buf);
  * their own.
  */
 bool drm_in_vram(const struct drm_dev *dev, const struct drm_buf *buf);
+
+/* Show a buffer that has a framebuffer, at its upper left corner, on the first display. */
+void drm_show(const struct drm_dev *dev, const struct drm_buf *buf,
+	      const struct drm_mode_modeinfo *mode);
 
 /* Unmap and free it. */
 void drm_destroy(struct drm_dev *dev, struct drm_buf *buf);

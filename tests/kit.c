@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,6 +104,22 @@ void buf_close(struct buf *b)
 	buf_unmap(b);
 	close(b->fd);
 	free(b->start);
+}
+
+void buf_end(struct buf *b, const char *fmt, ...)
+{
+	const char *changes;
+	char text[128];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	buf_unmap(b);
+	changes = buf_changes(b);
+	if (!tap_ok(!changes, "%s: %s", buf_name(b), text))
+		tap_diag("%s", changes);
+	buf_close(b);
 }
 
 struct pfnmap_page *buf_report(const struct buf *b)
@@ -254,6 +271,23 @@ void loops_exit(struct loops *l)
 	vcpu_destroy(l->add);
 	vcpu_destroy(l->exec);
 	vm_destroy(l->vm);
+}
+
+void loops_each(const struct pfnmap_create *specs, size_t n,
+		void (*test)(struct loops *l, const struct pfnmap_create *spec))
+{
+	struct loops l;
+
+	loops_init(&l);
+	for (size_t i = 0; i < n; i++) {
+		for (uint32_t insert = 0; insert < PFNMAP_INSERT_PMD; insert++) {
+			struct pfnmap_create spec = specs[i];
+
+			spec.insert = insert;
+			test(&l, &spec);
+		}
+	}
+	loops_exit(&l);
 }
 
 /*

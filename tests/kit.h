@@ -82,6 +82,12 @@ void buf_unmap(struct buf *b);
 /* Give everything back; unmaps first what is mapped. */
 void buf_close(struct buf *b);
 
+/*
+ * At the end of a test: unmap it, one check that buf_changes() has nothing to say, named by the
+ * buffer and a printf-style text, then buf_close().
+ */
+void buf_end(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 /* Describe all pages as they are now; the caller frees the array. */
 struct pfnmap_page *buf_report(const struct buf *b);
 
@@ -140,6 +146,10 @@ struct loops {
 /* Create the VM and its vCPUs; destroy them. */
 void loops_init(struct loops *l);
 void loops_exit(struct loops *l);
+
+/* Call test() with the same guests for each of n kinds of buffer and each way to insert PTEs. */
+void loops_each(const struct pfnmap_create *specs, size_t n,
+		void (*test)(struct loops *l, const struct pfnmap_create *spec));
 
 /* Fill b, a mapped buffer of at least 4 usable pages, make it the memslot, start the guests. */
 void loops_start(struct loops *l, struct buf *b);

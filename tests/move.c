@@ -51,18 +51,7 @@ static void test(struct loops *l, const struct pfnmap_create *spec)
 
 int main(void)
 {
-	struct loops l;
-
 	kit_start();
-	loops_init(&l);
-	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
-		for (uint32_t insert = 0; insert < PFNMAP_INSERT_PMD; insert++) {
-			struct pfnmap_create spec = specs[i];
-
-			spec.insert = insert;
-			test(&l, &spec);
-		}
-	}
-	loops_exit(&l);
+	loops_each(specs, ARRAY_SIZE(specs), test);
 	return kit_finish();
 }
