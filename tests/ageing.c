@@ -8,6 +8,8 @@
  * reclaimed.
  *
  * Contract: 5, 7. Both variants pass: refcounted memory ages as it always did.
+ *
+ * Seen to fail: a clear_flush_young() notifier that says no; a guest that rests.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -6,6 +6,8 @@
  *
  * Contract: 3, 7. Both variants pass, each on the pages that it can map; what stock refuses must
  * stay untouched as well.
+ *
+ * Seen to fail: a fault that keeps its reference; marks of all pages.
  */
 #include <stdlib.h>
 

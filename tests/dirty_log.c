@@ -5,6 +5,8 @@
  * while it writes, with the manual protocol, too.
  *
  * Contract: 3, 5 (write protection), 7. Both variants pass, each on the pages that it can map.
+ *
+ * Seen to fail: no write protection when logging begins; marks of all pages (warnings).
  */
 #include <string.h>
 

@@ -9,6 +9,8 @@
  * Not tested is a huge mapping of memory without struct page: get_user_pages_fast() of Linux 6.1
  * takes any huge entry for pages and the host dies, whichever KVM asks. Nor is the first page of a
  * PG_reserved chunk: stock KVM takes a reference to it that way and never puts it.
+ *
+ * Seen to fail: no write protection when logging begins; a fault that keeps its reference.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -5,6 +5,8 @@
  *
  * Contract: 3, 5, 6, 7. Both variants meet the one table of marks, that is its point; pages that
  * stock refuses it does not mark either.
+ *
+ * Seen to fail: SPTEs without the bit for refcounted pages; all SPTEs with it.
  */
 #include <errno.h>
 #include <fcntl.h>

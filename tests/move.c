@@ -6,6 +6,8 @@
  * The old pages are kept, filled with poison, which a late access would read or spoil.
  *
  * Contract: 3. Both variants pass, each on the pages that it can map.
+ *
+ * Seen to fail: an MMU notifier that does not zap; a fault that keeps its reference.
  */
 #include "tests/kit.h"
 

@@ -4,6 +4,8 @@
  * KVM_RUN fails with EFAULT, none reads or executes poison, no write lands in it.
  *
  * Contract: 3. Both variants pass, each on the pages that it can map.
+ *
+ * Seen to fail: an MMU notifier that does not zap; a fault that keeps its reference.
  */
 #include "tests/kit.h"
 
@@ -24,16 +26,16 @@ static void test(struct loops *l, const struct pfnmap_create *spec, bool keep)
 	struct pfnmap_old old;
 	const char *why;
 	struct buf b;
+	bool stalled;
 
 	buf_open(&b, spec);
 	buf_map(&b, KIT_RW);
 	loops_start(l, &b);
-	if (loops_pass(l))
-		tap_diag("%s: the guests make no progress", buf_name(&b));
+	stalled = loops_pass(l);
 	buf_do(&b, PFNMAP_FREE, keep ? PFNMAP_KEEP_OLD : 0);
 	why = loops_fail(l);
-	if (!tap_ok(!why, "%s: guests end with EFAULT", buf_name(&b)))
-		tap_diag("%s", why);
+	if (!tap_ok(!why && !stalled, "%s: guests end with EFAULT", buf_name(&b)))
+		tap_diag("%s", why ? why : "and did so before");
 	old = buf_check_old(&b);
 	tap_is(old.pages, keep ? spec->pages : 0, "%s: old pages", buf_name(&b));
 	tap_is(old.changed, 0, "%s: no late write", buf_name(&b));

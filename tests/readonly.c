@@ -5,6 +5,8 @@
  *
  * Contract: 1 (writable), 3, 7. What becomes of a store is KVM's old behaviour, which the series
  * keeps: the table says it for each case.
+ *
+ * Seen to fail: SPTEs that are writable where the host is not.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -29,7 +31,7 @@ enum scene {
 	MKWRITE_DONE,	/* likewise, the host has written the page */
 };
 
-enum how { READ, EXEC, STORE, FSTORE };
+enum how { READ, EXEC, STORE, READ_STORE, FSTORE };
 
 /*
  * KVM emulates a store where the host's entry is there but not writable. That needs no pfn, so it
@@ -47,17 +49,20 @@ static const struct row {
 	{ "read of a read-only slot",		RO_SLOT,	READ,	DONE, EFAULTS, DONE },
 	{ "code in a read-only slot",		RO_SLOT,	EXEC,	DONE, EFAULTS, DONE },
 	{ "store to a read-only slot",		RO_SLOT,	STORE,	MMIO, MMIO, MMIO },
+	{ "read and store, read-only slot",	RO_SLOT,	READ_STORE, MMIO, MMIO, MMIO },
 	{ "read of a read-only VMA",		RO_VMA,		READ,	DONE, EFAULTS, DONE },
 	{ "code in a read-only VMA",		RO_VMA,		EXEC,	DONE, EFAULTS, DONE },
 	{ "store to a read-only VMA",		RO_VMA,		STORE,	EFAULTS, EFAULTS, EFAULTS },
 	{ "read of a present read-only page",	RO_VMA_PRESENT, READ,	DONE, EFAULTS, DONE },
 	{ "store to a present read-only page",	RO_VMA_PRESENT, STORE,	MMIO, MMIO, MMIO },
+	{ "read and store, read-only VMA",	RO_VMA,		READ_STORE, MMIO, MMIO, MMIO },
 	{ "read after mprotect",		MPROTECT,	READ,	DONE, EFAULTS, DONE },
 	{ "store after mprotect",		MPROTECT,	STORE,	MMIO, MMIO, MMIO },
 	{ "store after mprotect back",		MPROTECT_BACK,	STORE,	DONE, EFAULTS, DONE },
 	{ "read before pfn_mkwrite",		MKWRITE,	READ,	DONE, EFAULTS, DONE },
 	{ "code before pfn_mkwrite",		MKWRITE,	EXEC,	DONE, EFAULTS, DONE },
 	{ "store before pfn_mkwrite",		MKWRITE,	STORE,	DONE, DONE, DONE },
+	{ "read and store before pfn_mkwrite",	MKWRITE,	READ_STORE, DONE, DONE, DONE },
 	{ "fstp before pfn_mkwrite",		MKWRITE,	FSTORE,	NO_EMULATION, NO_EMULATION,
 									NO_EMULATION },
 	{ "store after pfn_mkwrite",		MKWRITE_DONE,	STORE,	DONE, EFAULTS, DONE },
@@ -124,6 +129,7 @@ static void test(struct vcpu *v, const struct row *row, enum pfnmap_kind kind, u
 		[READ] = GUEST_READ,
 		[EXEC] = GUEST_EXEC,
 		[STORE] = GUEST_FILL,
+		[READ_STORE] = GUEST_FILL,
 		[FSTORE] = GUEST_FSTORE,
 	};
 	bool mkwrite = row->scene == MKWRITE || row->scene == MKWRITE_DONE;
@@ -142,7 +148,6 @@ static void test(struct vcpu *v, const struct row *row, enum pfnmap_kind kind, u
 	};
 	struct guest_outcome out;
 	enum result expected;
-	const char *why;
 	struct buf b;
 
 	buf_open(&b, &spec);
@@ -154,10 +159,13 @@ static void test(struct vcpu *v, const struct row *row, enum pfnmap_kind kind, u
 	prepare(v, &b, row->scene, offset);
 	vcpu_code(v, &code, 0x99);
 	buf_set_word(&b, offset, code);
+	/* The store must not go through the entry that the read has made. */
+	if (row->how == READ_STORE)
+		kit_touch(v, KIT_READ, cmd.gpa, 0, NULL);
 	guest_call(v, &cmd, &out);
 	after = buf_word(&b, offset);
 	want = code;
-	if (expected == DONE && row->how == STORE)
+	if (expected == DONE && (row->how == STORE || row->how == READ_STORE))
 		want = 0x77;
 	else if (expected == DONE && row->how == FSTORE)
 		want = 0x3ff0000000000000; /* 1.0 */
@@ -167,13 +175,12 @@ static void test(struct vcpu *v, const struct row *row, enum pfnmap_kind kind, u
 			    (expected != DONE || row->how != EXEC || out.result == 0x99),
 		    "%s page %u: %s: %s", buf_name(&b), page, row->name, result_names[expected]))
 		tap_diag("%s, content %#llx", guest_describe(&out), (unsigned long long)after);
+	if (row->scene == MKWRITE)
+		tap_is(buf_stats(&b).mkwrites, want == 0x77, "%s page %u: %s: pfn_mkwrite calls",
+		       buf_name(&b), page, row->name);
 
 	VMM_MUST(vm_slot_delete(v->vm, KIT_SLOT));
-	buf_unmap(&b);
-	why = buf_changes(&b);
-	if (!tap_ok(!why, "%s page %u: %s: as before", buf_name(&b), page, row->name))
-		tap_diag("%s", why);
-	buf_close(&b);
+	buf_end(&b, "page %u: %s: as before", page, row->name);
 }
 
 int main(void)

@@ -5,6 +5,8 @@
  *
  * Contract: 3, 7. Both variants pass, each on the pages that it can map: what the host cannot have,
  * no guest gets.
+ *
+ * Seen to fail: an MMU notifier that does not zap; a fault that keeps its reference.
  */
 #include "tests/kit.h"
 

@@ -4,6 +4,8 @@
  * they read, add and execute on, no update is lost, and each revocation makes them fault again.
  *
  * Contract: 3. Both variants pass, each on the pages that it can map.
+ *
+ * Seen to fail: an MMU notifier that does not zap; marks of all pages (warnings).
  */
 #include "tests/kit.h"
 

@@ -4,6 +4,8 @@
  * trace in the pages: counts, mapcounts and the flags of non-refcounted pages are as before.
  *
  * Contract: 3, 7. Both variants pass, each on the pages that it can map.
+ *
+ * Seen to fail: a fault that keeps its reference.
  */
 #include <errno.h>
 #include <signal.h>
