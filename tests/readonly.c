@@ -126,11 +126,8 @@ static void test(struct vcpu *v, const struct row *row, enum pfnmap_kind kind, u
 		 uint32_t page)
 {
 	static const uint32_t ops[] = {
-		[READ] = GUEST_READ,
-		[EXEC] = GUEST_EXEC,
-		[STORE] = GUEST_FILL,
-		[READ_STORE] = GUEST_FILL,
-		[FSTORE] = GUEST_FSTORE,
+		[READ] = GUEST_READ,	   [EXEC] = GUEST_EXEC,	    [STORE] = GUEST_FILL,
+		[READ_STORE] = GUEST_FILL, [FSTORE] = GUEST_FSTORE,
 	};
 	bool mkwrite = row->scene == MKWRITE || row->scene == MKWRITE_DONE;
 	struct pfnmap_create spec = {
