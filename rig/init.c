@@ -23,14 +23,13 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <termios.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "rig/protocol.h"
+#include "rig/stream.h"
 
 #define MODULES "/modules/"
 #define MACHINE "/machine"
-#define NEVER	(-1LL)
 
 /* How long processes that are on their way out may take before they count as left over. */
 #define SETTLE_MS 200
@@ -46,21 +45,6 @@ struct outcome {
 
 static int channel = -1;
 static char message[512];
-
-static long long now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
-}
-
-static void sleep_ms(long ms)
-{
-	struct timespec ts = { ms / 1000, ms % 1000 * 1000000 };
-
-	nanosleep(&ts, NULL);
-}
 
 static void power_off(void)
 {

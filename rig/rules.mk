@@ -22,7 +22,7 @@ $(RIG): $(patsubst %,$(B)/rig/%.o,main test table tap) $(LIBHOST)
 	$(Q)$(CC) -static -o $@ $^
 
 # Not in /bin of the host: PID 1 is at home in its root.
-$(B)/rig/init: $(B)/rig/init.o
+$(B)/rig/init: $(B)/rig/init.o $(B)/rig/stream.o
 	$(Q)$(CC) -static -o $@ $^
 
 $(R)/vmlinux: $(VMLINUZ) rig/vmlinux.sh
