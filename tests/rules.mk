@@ -20,7 +20,7 @@ $(B)/tests/%.o: tests/%.c tests/rules.mk
 
 # Of what the tests share a program gets what it uses.
 LIBTEST := $(B)/lib/libtest.a
-$(LIBTEST): $(patsubst %,$(B)/tests/%.o,drm kit loop tap)
+$(LIBTEST): $(patsubst %,$(B)/tests/%.o,drm kit loop qemu tap)
 	@mkdir -p $(@D)
 	rm -f $@
 	$(AR) rcs $@ $^
@@ -35,7 +35,7 @@ $(TEST_MACHINE): $(B)/bin/%: $(B)/tests/%.o $(B)/tests/tap.o $(LIBHOST)
 	@mkdir -p $(@D)
 	$(CC) -static -o $@ $^ -lpthread
 
-# What the guest of qemu_ivshmem boots into.
+# What the guests of qemu.c boot into.
 $(B)/guest/ivshmem.cpio: $(B)/tests/ivshmem_guest.o
 	@mkdir -p $(@D)/ivshmem
 	$(CC) -static -s -o $(@D)/ivshmem/init $^
