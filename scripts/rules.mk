@@ -8,19 +8,19 @@ LINT_PKGS := clang-format clang-tidy cppcheck perl shellcheck sparse
 # checkpatch allows, and the columns of comments and of macros' values line up.
 $(LINT)/checkpatch.pl: $(SOURCE) scripts/rules.mk
 	@printf '  %-8s %s\n' EXTRACT "checkpatch and its like from $(SOURCE_PKG) $(VERSION)"
-	$(Q)rm -rf $(@D) && mkdir -p $(@D)
+	$(Q)mkdir -p $(@D)
 	$(Q)tar -C $(@D) --strip-components=1 --wildcards --no-wildcards-match-slash -xf $(SOURCE) \
 		'*/.clang-format' '*/scripts/checkpatch.pl' '*/scripts/spelling.txt' \
 		'*/scripts/const_structs.checkpatch'
 	$(Q)sed -e 's/^ColumnLimit:.*/ColumnLimit: 100\nAlignConsecutiveMacros: true/' \
 		-e 's/^AlignTrailingComments:.*/AlignTrailingComments: true/' \
 		$(@D)/.clang-format >$(@D)/clang-format
-	$(Q)mv $(@D)/scripts/* $(@D) && touch $@
+	$(Q)cp $(@D)/scripts/* $(@D) && touch $@
 
 # What sparse says of the stock files that the series changes, for comparison.
 LINT_OBJS := $(shell sed -n 's|^+++ b/\(.*\)\.c$$|\1.o|p' $(SERIES_DIR)/*.patch | sort -u)
-$(LINT)/stock.sparse: $(STOCK) $(R)/series.id scripts/sparse.sh | $(LINT)/checkpatch.pl
-	$(Q)rm -rf $(LINT)/stock && cp -Rp $(R)/stock $(LINT)/stock
+$(LINT)/stock.sparse: $(STOCK) $(R)/series.id scripts/sparse.sh
+	$(Q)mkdir -p $(@D) && rm -rf $(LINT)/stock && cp -Rp $(R)/stock $(LINT)/stock
 	$(Q)scripts/sparse.sh $(LINT)/stock $(KDIR) $(LINT_OBJS) >$@
 
 # Not for the kernel's C, whose tables of designated initializers clang-format cannot keep;
