@@ -9,8 +9,6 @@
  */
 #include "tests/kit.h"
 
-#define ROUNDS 2 /* the last of which really gives the pages back */
-
 static const struct pfnmap_create specs[] = {
 	{ .kind = PFNMAP_NONCOMPOUND, .order = 2, .pages = 64 },
 	{ .kind = PFNMAP_COMPOUND, .order = 2, .pages = 64 },
@@ -21,7 +19,7 @@ static const struct pfnmap_create specs[] = {
 	{ .kind = PFNMAP_MIXED, .pages = 32 },
 };
 
-static void test(struct loops *l, const struct pfnmap_create *spec, bool keep)
+static void free_pages(struct loops *l, const struct pfnmap_create *spec, bool keep)
 {
 	struct pfnmap_old old;
 	const char *why;
@@ -44,21 +42,15 @@ static void test(struct loops *l, const struct pfnmap_create *spec, bool keep)
 	buf_close(&b);
 }
 
+static void test(struct loops *l, const struct pfnmap_create *spec)
+{
+	free_pages(l, spec, true);
+	free_pages(l, spec, false); /* really gives them back */
+}
+
 int main(void)
 {
-	struct loops l;
-
 	kit_start();
-	loops_init(&l);
-	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
-		for (uint32_t insert = 0; insert < PFNMAP_INSERT_PMD; insert++) {
-			struct pfnmap_create spec = specs[i];
-
-			spec.insert = insert;
-			for (int round = 0; round < ROUNDS; round++)
-				test(&l, &spec, round < ROUNDS - 1);
-		}
-	}
-	loops_exit(&l);
+	loops_each(specs, ARRAY_SIZE(specs), test);
 	return kit_finish();
 }
