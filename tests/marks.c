@@ -7,8 +7,8 @@
  * stock refuses it does not mark either.
  *
  * Seen to fail: SPTEs without the bit for refcounted pages, at 4 KiB or 2 MiB or after write
- * protection; all SPTEs with it; writable taken for granted; zaps and kvm_vcpu_unmap() that do not
- * mark.
+ * protection; all SPTEs with it; writable taken for granted; a fault or a kvm_vcpu_unmap() that
+ * does not mark.
  */
 #include <errno.h>
 #include <fcntl.h>
