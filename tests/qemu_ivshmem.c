@@ -9,6 +9,7 @@
  * round.
  */
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/qemu.h"
 
@@ -33,8 +34,11 @@ int main(void)
 	if (did.done)
 		qemu_tell(&q, "poweroff");
 	ended = qemu_end(&q);
-	if (q.error[0])
+	/* QEMU reports the failure first and stops the guest then. */
+	for (int i = 0; q.error[0] && i < 100 && !strstr(state, "\"internal-error\""); i++) {
+		usleep(50000);
 		qemu_monitor(&q, state, sizeof(state), "{\"execute\": \"query-status\"}");
+	}
 	qemu_kill(&q);
 	change = buf_changes(&b);
 	written = qemu_written(&b, 1, SEED);
