@@ -113,7 +113,7 @@ static void add_job(struct runner *r, const struct test *t, unsigned int kvm)
 	}
 }
 
-/* Tests of the machine first, while no host runs; then by host, then by what is loaded. */
+/* Tests of the machine first, then by host, then by what is loaded. */
 static int by_effort(const void *a, const void *b)
 {
 	const struct job *x = a, *y = b;
