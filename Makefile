@@ -2,8 +2,13 @@
 #
 # The one entry point: "make help" says what there is to call.
 
-KERNEL ?= 6.1
 B := build
+
+# Without KERNEL= everything is about the first of the supported kernels, except for
+# the checks that are about all of them.
+KERNELS := $(or $(KERNEL),$(shell awk '$$1 ~ /^[0-9.]+$$/ { print $$1 }' kernels.conf))
+ONE_KERNEL := $(KERNEL)
+KERNEL := $(firstword $(KERNELS))
 
 MAKEFLAGS += --no-print-directory
 ifeq ($(MAKELEVEL),0)
@@ -22,7 +27,7 @@ endif
 help:
 	@sed -n 's/^#? \{0,1\}//p' Makefile
 
-#? make check          prove the series: build all, run every test
+#? make check          prove the series on every kernel: build all, run every test
 #? make demo           see stock KVM fail and patched KVM work
 #? make shell          a shell in the emulated host (STOCK=1: with stock modules)
 #?
@@ -39,14 +44,14 @@ help:
 #? make check-asan     test this machine's programs with the address sanitizer
 #? make lint           checkpatch, sparse, shellcheck, cppcheck, clang-tidy, clang-format
 #? make format         clang-format the programs' sources
-#? make ci             check and lint
+#? make ci             check and lint: all of it
 #?
 #? make deps           install the Debian packages that are needed
 #? make update         ask Debian for newer kernels
 #? make clean          remove what was built (keeps downloads and trees)
 #?
-#? KERNEL=6.1 or KERNEL=6.1.0-56-amd64 selects a kernel (kernels.conf lists
-#? the supported ones); V=1 shows the commands.
+#? KERNEL=6.12 or KERNEL=6.1.0-56-amd64 selects a kernel (kernels.conf lists
+#? the supported ones; the first is the default); V=1 shows the commands.
 
 .PHONY: clean update
 clean:
@@ -90,11 +95,9 @@ UCFLAGS := -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -I. -Ilib/vmm -
 UAPI_FLAGS := -idirafter $(KCOMMON)/include/uapi -D__user=
 
 # Of the directories' rules.mk: programs for the emulated host, programs for
-# this machine, and the parts of "make check" (check-NAME leaves "passed failed
-# skipped" in build/logs/NAME.counts).
+# this machine.
 HOST_PROGS :=
 TOOLS :=
-CHECKS :=
 
 # Changes only when the release gets other packages.
 $(R)/version: FORCE
@@ -144,15 +147,23 @@ initramfs: $(R)/initramfs.cpio
 # It takes along the modules that there are: build them first.
 $(R)/initramfs.cpio: | $(MODULES) $(R)/exporter/pfnmap_exporter.ko
 
-# check-NAME of every part, and one line with the sum of their counts.
+# Each part is a target check-NAME for one kernel. It leaves "passed failed skipped" in
+# build/logs/$(call part,NAME).counts.
+part = $(1)-$(KERNEL)
+on_all = $(foreach k,$(KERNELS),$(1)@$(k))
+CHECK_PARTS := $(call on_all,rig) $(call on_all,build) asan@$(KERNEL)
+CI_PARTS := $(CHECK_PARTS) $(call on_all,lint)
+
 .PHONY: check ci check-build
-CHECKS += build
-ci: CHECKS += lint
-check ci: modules exporter programs initramfs
-	$(Q)scripts/check.sh "$(MAKE)" $(B)/logs $(CHECKS)
+check: $(RIG)
+	$(Q)scripts/check.sh "$(MAKE)" $(B) $(CHECK_PARTS)
+
+ci: $(RIG)
+	$(Q)scripts/check.sh "$(MAKE)" $(B) $(CI_PARTS)
 
 check-build: modules image
-	$(Q)scripts/tap.sh $(B)/logs build $(filter-out %/tap.sh,$(wildcard tests/build/*.sh))
+	$(Q)scripts/tap.sh $(B)/logs $(call part,build) \
+		$(filter-out %/tap.sh,$(wildcard tests/build/*.sh))
 
 .PHONY: tree series check-series
 tree: $(SOURCE)

@@ -27,6 +27,7 @@ static const char usage_text[] =
 	"usage: rig test  [options] [--only NAME,...] [--group NAME,...] [--name NAME] TABLE\n"
 	"       rig run   [options] [--need MODULE,...] -- [VAR=value ...] PROGRAM [ARGUMENT...]\n"
 	"       rig shell [options] [--need MODULE,...]\n"
+	"       rig matrix OUTPUT RESULTS...\n"
 	"\n"
 	"Boots a stock Debian kernel in QEMU's emulation of an AMD-V host; no virtualization\n"
 	"hardware is used. A PROGRAM without a slash is one of the host's /bin; any other is a file of\n"
@@ -36,6 +37,8 @@ static const char usage_text[] =
 	"  --kvm WHICH        stock or patched; for test also both (default: both);\n"
 	"                     for run and shell also none (default: patched)\n"
 	"  --stock            the same as --kvm stock\n"
+	"  --paging WHICH     tdp (nested paging), shadow or, for test, both (default: what KVM\n"
+	"                     does by itself, tdp; for test: both)\n"
 	"  --param M.P=VALUE  a parameter for one of KVM's modules, such as kvm-amd.npt=0\n"
 	"  --need MODULE,...  further modules: pfnmap_exporter, bochs, qxl, vgem\n"
 	"  --mem MIB          memory (default: 1024)\n"
@@ -48,7 +51,11 @@ static const char usage_text[] =
 	"  --list             only print what would run\n"
 	"  --workers N        hosts at a time (default: 2 if there are as many processors)\n"
 	"  --name NAME        test logs go to build/logs/NAME-*, counts of passed, failed and skipped\n"
-	"                     tests to build/logs/NAME.counts (default: rig)\n";
+	"                     tests to build/logs/NAME.counts, the results one by one to\n"
+	"                     build/logs/NAME.results (default: rig)\n"
+	"\n"
+	"rig matrix prints a table of kernels, hosts and ways of paging from such results, and writes\n"
+	"it to the file OUTPUT.\n";
 
 static const char shell_text[] =
 	"\n"
@@ -206,6 +213,17 @@ static unsigned int parse_kvm(const char *word)
 	die("--kvm %s: want stock, patched, both or none", word);
 }
 
+static unsigned int parse_paging(const char *word)
+{
+	if (!strcmp(word, "both"))
+		return PAGING_TDP | PAGING_SHADOW;
+	if (!strcmp(word, "tdp"))
+		return PAGING_TDP;
+	if (!strcmp(word, "shadow"))
+		return PAGING_SHADOW;
+	die("--paging %s: want tdp, shadow or both", word);
+}
+
 static void add_host_word(struct settings *s, const char *option, const char *value)
 {
 	char word[256];
@@ -228,6 +246,7 @@ static void parse(int argc, char **argv, struct settings *s, struct arguments *a
 		{ "kernel", required_argument, NULL, 'k' },
 		{ "kvm", required_argument, NULL, 'v' },
 		{ "stock", no_argument, NULL, 's' },
+		{ "paging", required_argument, NULL, 'P' },
 		{ "param", required_argument, NULL, 'p' },
 		{ "need", required_argument, NULL, 'n' },
 		{ "mem", required_argument, NULL, 'h' },
@@ -257,6 +276,9 @@ static void parse(int argc, char **argv, struct settings *s, struct arguments *a
 			break;
 		case 's':
 			s->kvm = KVM_STOCK;
+			break;
+		case 'P':
+			s->paging = parse_paging(optarg);
 			break;
 		case 'p':
 			if (!strchr(optarg, '.') || !strchr(optarg, '=') ||
@@ -350,12 +372,19 @@ fail:
 	exit(EXIT_RIG);
 }
 
-static unsigned int one_kvm(const struct settings *s)
+/* For run and shell: the one variant, and the parameters of the one way of paging. */
+static unsigned int one_kvm(struct settings *s)
 {
 	unsigned int kvm = s->kvm ? s->kvm : KVM_PATCHED;
+	int i;
 
 	if (kvm == (KVM_STOCK | KVM_PATCHED))
 		die("--kvm both is for tests");
+	if (s->paging == (PAGING_TDP | PAGING_SHADOW))
+		die("--paging both is for tests");
+	for (i = 0; s->paging == PAGING_SHADOW && shadow_params[i]; i++)
+		if (s->n_params < MAX_PARAMS)
+			s->params[s->n_params++] = shadow_params[i];
 	return kvm;
 }
 
@@ -467,6 +496,11 @@ int main(int argc, char **argv)
 	if (argc < 2 || !strcmp(argv[1], "--help")) {
 		fputs(usage_text, argc < 2 ? stderr : stdout);
 		return argc < 2 ? 2 : 0;
+	}
+	if (!strcmp(argv[1], "matrix")) {
+		if (argc < 4)
+			die("matrix: want OUTPUT RESULTS...: see rig --help");
+		return print_matrix(argv[2], argv + 3);
 	}
 	if (strcmp(argv[1], "test") && strcmp(argv[1], "run") && strcmp(argv[1], "shell"))
 		die("there is no command \"%s\": see rig --help", argv[1]);

@@ -8,7 +8,8 @@
 #include "rig/host.h"
 #include "rig/table.h"
 
-#define MAX_PARAMS 32
+#define MAX_PARAMS    32
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 /* The options that all subcommands share. */
 struct settings {
@@ -18,8 +19,9 @@ struct settings {
 	struct host_conf conf;
 	const char *params[MAX_PARAMS + 1]; /* module.param=value, NULL-terminated */
 	int n_params;
-	unsigned int kvm; /* variants asked for; 0: the subcommand's default */
-	int timeout_s;	  /* 0: the subcommand's default */
+	unsigned int kvm;    /* variants asked for; 0: the subcommand's default */
+	unsigned int paging; /* likewise */
+	int timeout_s;	     /* 0: the subcommand's default */
 };
 
 /* What one host_start() needs beside the settings; the arrays must live as long as the host. */
@@ -45,6 +47,16 @@ struct test_run {
 	bool list;	  /* only print which these are */
 	int workers;	  /* hosts at a time; 0: two, if there is more than one processor */
 };
+
+/* The parameters of KVM, of whichever vendor, that make it use shadow paging; NULL-terminated. */
+extern const char *const shadow_params[];
+
+/*
+ * "rig matrix": sum up the results of several runs, build/logs/NAME.results, as a table of kernel,
+ * host and paging; on standard output and in the file out. Returns the exit status: 0, or 2 when a
+ * file cannot be read or written.
+ */
+int print_matrix(const char *out, char **results);
 
 /* Run the tests. Returns the exit status: 0, 1 when a test failed, 2 when nothing could be run. */
 int run_tests(const struct settings *s, const struct test_run *run);

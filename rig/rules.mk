@@ -17,7 +17,7 @@ $(LIBHOST): $(B)/rig/host.o $(B)/rig/stream.o
 	$(Q)rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
-$(RIG): $(patsubst %,$(B)/rig/%.o,main test table tap) $(LIBHOST)
+$(RIG): $(patsubst %,$(B)/rig/%.o,main test table tap matrix) $(LIBHOST)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -static -o $@ $^
 
@@ -43,9 +43,8 @@ shell: initramfs $(RIG)
 	$(Q)$(RIG) shell --kernel $(REL) $(if $(STOCK),--stock)
 
 # ONLY=, GROUP= and KVM= narrow the tests down.
-CHECKS += rig
 check-rig: initramfs programs
-	$(Q)$(RIG) test --kernel $(REL) $(if $(ONLY),--only $(ONLY)) $(if $(GROUP),--group $(GROUP)) \
+	$(Q)$(RIG) test --kernel $(REL) --name $(call part,rig) $(if $(ONLY),--only $(ONLY)) $(if $(GROUP),--group $(GROUP)) \
 		$(if $(KVM),--kvm $(KVM)) tests/table
 
 -include $(wildcard $(B)/rig/*.d)

@@ -31,6 +31,11 @@ const char *kvm_name(unsigned int kvm)
 	return kvm == KVM_STOCK ? "stock" : kvm == KVM_PATCHED ? "patched" : "-";
 }
 
+const char *paging_name(unsigned int paging)
+{
+	return paging == PAGING_TDP ? "tdp" : paging == PAGING_SHADOW ? "shadow" : "-";
+}
+
 /* A number without anything behind it. */
 static bool number(const char *s, int *value)
 {
@@ -160,6 +165,10 @@ static const char *parse_option(struct test *t, char *word)
 		add_option(t, OPT_CHECK, kvm, word + 6);
 	} else if (!strcmp(word, "fresh")) {
 		add_option(t, OPT_FRESH, kvm, word);
+	} else if (!strcmp(word, "paging=tdp") || !strcmp(word, "paging=shadow")) {
+		t->paging &= !strcmp(word, "paging=tdp") ? PAGING_TDP : PAGING_SHADOW;
+		if (!t->paging)
+			return "paging= does not fit the KVM column or an earlier paging=";
 	} else if (!strcmp(word, "machine")) {
 		t->machine = true;
 	} else if (host_word(&scratch, word)) {
@@ -192,6 +201,7 @@ static const char *parse_test(struct test *t, char **words, int n)
 						0;
 	if (!t->kvm)
 		return "KVM is none of both, stock, patched, none";
+	t->paging = t->kvm == KVM_NONE ? PAGING_NONE : PAGING_TDP | PAGING_SHADOW;
 	for (i = 4; i < n && strcmp(words[i], "--"); i++) {
 		error = parse_option(t, words[i]);
 		if (error)

@@ -15,6 +15,16 @@ enum {
 /* "stock", "patched" or, for KVM_NONE, "-". */
 const char *kvm_name(unsigned int kvm);
 
+/* How KVM translates guest addresses: a set. PAGING_NONE: there is no KVM. */
+enum {
+	PAGING_NONE = 1,
+	PAGING_TDP = 2,	   /* the processor walks KVM's tables as well: npt=1, ept=1 */
+	PAGING_SHADOW = 4, /* KVM shadows the guest's tables: npt=0, ept=0 */
+};
+
+/* "tdp", "shadow" or, for PAGING_NONE, "-". */
+const char *paging_name(unsigned int paging);
+
 enum option_kind {
 	OPT_PARAM, /* module.param=value */
 	OPT_ENV,   /* VAR=value */
@@ -35,7 +45,7 @@ struct test_option {
 struct test {
 	char *name, *group;
 	int timeout_s;
-	unsigned int kvm;
+	unsigned int kvm, paging;
 	bool machine; /* runs on this machine, not in the host */
 	struct test_option *options;
 	int n_options;

@@ -24,21 +24,30 @@
 
 enum verdict { PASSED, FAILED, SKIPPED };
 
-/* One test on one KVM variant. */
+const char *const shadow_params[] = { "kvm-amd.npt=0", "kvm-intel.ept=0", NULL };
+
+/* One test on one KVM variant with one way of paging. */
 struct job {
 	const struct test *test;
-	unsigned int kvm;
+	unsigned int kvm, paging;
 	struct host_conf conf;
 	char conf_text[512];
-	const char *params[2 * MAX_PARAMS + 1];
+	const char *params[2 * MAX_PARAMS + ARRAY_SIZE(shadow_params)];
 	char state[1024]; /* what of KVM is loaded, with which parameters */
+};
+
+struct result {
+	enum verdict verdict; /* FAILED until the job is done */
+	long ms;
+	char reason[160]; /* why it is skipped or, to begin with, failed */
 };
 
 /* What the workers, processes that each run a host of their own, have in common. */
 struct shared {
 	int next; /* job that nobody has taken yet */
 	int boots;
-	enum verdict verdicts[]; /* of each job; FAILED until it is done */
+	char release[80]; /* that the hosts say they run */
+	struct result results[];
 };
 
 struct runner {
@@ -82,7 +91,7 @@ static bool listed(const char *list, const char *name)
 
 /* --- which jobs there are, and in which order --- */
 
-static void add_job(struct runner *r, const struct test *t, unsigned int kvm)
+static void add_job(struct runner *r, const struct test *t, unsigned int kvm, unsigned int paging)
 {
 	struct job *j;
 	int i, n = 0;
@@ -90,7 +99,9 @@ static void add_job(struct runner *r, const struct test *t, unsigned int kvm)
 
 	r->jobs = xrealloc(r->jobs, (r->n + 1) * sizeof(*j));
 	j = &r->jobs[r->n++];
-	*j = (struct job){ .test = t, .kvm = kvm, .conf = r->s->conf };
+	*j = (struct job){ .test = t, .kvm = kvm, .paging = paging, .conf = r->s->conf };
+	for (i = 0; paging == PAGING_SHADOW && shadow_params[i]; i++)
+		j->params[n++] = shadow_params[i];
 	for (i = 0; i < r->s->n_params; i++)
 		j->params[n++] = r->s->params[i];
 	for (i = 0; i < t->n_options; i++) {
@@ -100,7 +111,7 @@ static void add_job(struct runner *r, const struct test *t, unsigned int kvm)
 			continue;
 		if (o->kind == OPT_HOST)
 			host_word(&j->conf, o->value);
-		else if (o->kind == OPT_PARAM && n < 2 * MAX_PARAMS)
+		else if (o->kind == OPT_PARAM && n < (int)ARRAY_SIZE(j->params) - 1)
 			j->params[n++] = o->value;
 	}
 	host_conf_text(&j->conf, j->conf_text, sizeof(j->conf_text));
@@ -130,6 +141,7 @@ static int by_effort(const void *a, const void *b)
 static int select_jobs(struct runner *r, const struct table *table, const struct test_run *run)
 {
 	unsigned int kvm, want = r->s->kvm ? r->s->kvm | KVM_NONE : ~0U;
+	unsigned int paging, want_paging = r->s->paging ? r->s->paging | PAGING_NONE : ~0U;
 	char names[512], *name;
 	int i;
 
@@ -139,8 +151,9 @@ static int select_jobs(struct runner *r, const struct table *table, const struct
 		if (!listed(run->only, t->name) || !listed(run->group, t->group))
 			continue;
 		for (kvm = KVM_NONE; kvm <= KVM_PATCHED; kvm <<= 1)
-			if (t->kvm & want & kvm)
-				add_job(r, t, kvm);
+			for (paging = PAGING_NONE; paging <= PAGING_SHADOW; paging <<= 1)
+				if ((t->kvm & want & kvm) && (t->paging & want_paging & paging))
+					add_job(r, t, kvm, paging);
 	}
 	/* A misspelt name must not look like success. */
 	snprintf(names, sizeof(names), "%s", run->only ? run->only : "");
@@ -198,6 +211,7 @@ static bool have_host(struct runner *r, const struct job *j)
 	       j->conf_text[0] ? ", " : "", j->conf_text, host_boot_ms(r->host) / 1000.0);
 	fflush(stdout);
 	snprintf(r->conf_text, sizeof(r->conf_text), "%s", j->conf_text);
+	snprintf(r->shared->release, sizeof(r->shared->release), "%s", host_release(r->host));
 	return true;
 }
 
@@ -306,11 +320,14 @@ static char *param_env(const char *param)
  */
 static int test_env(const struct job *j, const char **env, int max, int *n_owned)
 {
-	char kvm[32];
+	char word[32];
 	int n = 0, i;
 
-	snprintf(kvm, sizeof(kvm), "KVM=%s", j->kvm == KVM_NONE ? "none" : kvm_name(j->kvm));
-	env[n++] = xstrdup(kvm);
+	snprintf(word, sizeof(word), "KVM=%s", j->kvm == KVM_NONE ? "none" : kvm_name(j->kvm));
+	env[n++] = xstrdup(word);
+	snprintf(word, sizeof(word), "PAGING=%s",
+		 j->paging == PAGING_NONE ? "none" : paging_name(j->paging));
+	env[n++] = xstrdup(word);
 	for (i = 0; j->params[i] && n < max; i++)
 		env[n++] = param_env(j->params[i]);
 	*n_owned = n;
@@ -538,18 +555,21 @@ static void print_notes(const struct notes *notes, const char *prefix)
 		printf("        %s%s\n", prefix, notes->line[i]);
 }
 
-static enum verdict do_job(struct runner *r, struct job *j)
+/* Do a job; everybody sees its result, and the runner's user its line. */
+static void do_job(struct runner *r, struct job *j, struct result *result)
 {
 	static const char *const words[] = { "ok", "FAIL", "SKIP" };
 	enum verdict verdict;
 	struct notes notes = { 0 };
+	const char *reason = "";
 	struct record rec = { .notes = &notes };
 	char path[512];
 	long ms = 0;
 	int i;
 
-	snprintf(path, sizeof(path), "%s/%s%s%s.log", r->logdir, j->test->name,
-		 j->kvm == KVM_NONE ? "" : ".", j->kvm == KVM_NONE ? "" : kvm_name(j->kvm));
+	snprintf(path, sizeof(path), "%s/%s%s%s%s.log", r->logdir, j->test->name,
+		 j->kvm == KVM_NONE ? "" : ".", j->kvm == KVM_NONE ? "" : kvm_name(j->kvm),
+		 j->paging == PAGING_SHADOW ? ".shadow" : "");
 	rec.log = fopen(path, "we");
 	if (!rec.log) {
 		fprintf(stderr, "rig: %s: %s\n", path, strerror(errno));
@@ -564,8 +584,8 @@ static enum verdict do_job(struct runner *r, struct job *j)
 		verdict = SKIPPED;
 	else
 		verdict = PASSED;
-	printf("%-5s %-8s %-28s %6.1f s  (%d checks", words[verdict], kvm_name(j->kvm),
-	       j->test->name, ms / 1000.0, rec.tap.checks);
+	printf("%-5s %-8s %-7s %-24s %6.1f s  (%d checks", words[verdict], kvm_name(j->kvm),
+	       paging_name(j->paging), j->test->name, ms / 1000.0, rec.tap.checks);
 	if (rec.tap.checks && rec.tap.skipped)
 		printf(", %d skipped", rec.tap.skipped);
 	printf(")\n");
@@ -580,9 +600,15 @@ static enum verdict do_job(struct runner *r, struct job *j)
 	for (i = 0; i < notes.n; i++)
 		fprintf(rec.log, "[rig] %s\n", notes.line[i]);
 	fclose(rec.log);
+	if (verdict == SKIPPED)
+		reason = rec.tap.skips.line[0];
+	else if (verdict == FAILED)
+		reason = rec.tap.failures.n ? rec.tap.failures.line[0] : notes.line[0];
+	snprintf(result->reason, sizeof(result->reason), "%s", reason);
+	result->ms = ms;
+	result->verdict = verdict;
 	tap_free(&rec.tap);
 	notes_free(&notes);
-	return verdict;
 }
 
 /* --- several at a time --- */
@@ -615,7 +641,7 @@ static void work(struct runner *r)
 
 	while ((n = take_jobs(r, &first)))
 		for (i = first; i < first + n; i++)
-			r->shared->verdicts[i] = do_job(r, &r->jobs[i]);
+			do_job(r, &r->jobs[i], &r->shared->results[i]);
 	stop_host(r);
 }
 
@@ -664,32 +690,62 @@ static int write_counts(const struct runner *r, const char *name, const int *cou
 	return 0;
 }
 
+/* Write the results one by one, for print_matrix(); its head describes the format. */
+static int write_results(const struct runner *r, const char *name, long long ms)
+{
+	static const char *const words[] = { "passed", "failed", "skipped" };
+	const char *release = r->shared->release;
+	char path[400];
+	FILE *f;
+	int i;
+
+	snprintf(path, sizeof(path), "%s/logs/%s.results", r->s->build, name);
+	f = fopen(path, "we");
+	if (f) {
+		fprintf(f, "run %lld %s AMD-V (QEMU)\n", ms, release[0] ? release : r->s->release);
+		for (i = 0; i < r->n; i++) {
+			const struct result *result = &r->shared->results[i];
+			const struct job *j = &r->jobs[i];
+
+			fprintf(f, "%s %s %s %ld %s %s\n", words[result->verdict], kvm_name(j->kvm),
+				paging_name(j->paging), result->ms, j->test->name, result->reason);
+		}
+	}
+	if (!f || ferror(f) | fclose(f)) {
+		fprintf(stderr, "rig: %s: %s\n", path, strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
 static int run_selected(struct runner *r, const struct test_run *run)
 {
 	int count[3] = { 0 }, workers = run->workers, i, err;
+	long long start = now_ms();
 	const struct settings *s = r->s;
 
 	make_logdir(s, run->name, r->logdir, sizeof(r->logdir));
-	r->deadline = now_ms() + (s->timeout_s ? s->timeout_s : RUN_S) * 1000LL;
-	r->shared = mmap(NULL, sizeof(*r->shared) + r->n * sizeof(r->shared->verdicts[0]),
+	r->deadline = start + (s->timeout_s ? s->timeout_s : RUN_S) * 1000LL;
+	r->shared = mmap(NULL, sizeof(*r->shared) + r->n * sizeof(r->shared->results[0]),
 			 PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (r->shared == MAP_FAILED) {
 		fprintf(stderr, "rig: no memory: %s\n", strerror(errno));
 		return 2;
 	}
 	for (i = 0; i < r->n; i++)
-		r->shared->verdicts[i] = FAILED;
+		r->shared->results[i] = (struct result){ FAILED, 0, "not run" };
 	if (!workers)
 		workers = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? 2 : 1;
 	run_jobs(r, workers);
 	for (i = 0; i < r->n; i++)
-		count[r->shared->verdicts[i]]++;
+		count[r->shared->results[i].verdict]++;
 	if (count[FAILED])
 		printf("\nfailed:\n");
 	for (i = 0; i < r->n; i++)
-		if (r->shared->verdicts[i] == FAILED)
-			printf("  %s (%s)\n", r->jobs[i].test->name, kvm_name(r->jobs[i].kvm));
-	err = write_counts(r, run->name, count);
+		if (r->shared->results[i].verdict == FAILED)
+			printf("  %s (%s, %s)\n", r->jobs[i].test->name, kvm_name(r->jobs[i].kvm),
+			       paging_name(r->jobs[i].paging));
+	err = write_counts(r, run->name, count) | write_results(r, run->name, now_ms() - start);
 	printf("%d passed, %d failed", count[PASSED], count[FAILED]);
 	if (count[SKIPPED])
 		printf(", %d skipped", count[SKIPPED]);
@@ -705,7 +761,8 @@ int run_tests(const struct settings *s, const struct test_run *run)
 
 	if (!table_read(&table, run->table) && !select_jobs(&r, &table, run)) {
 		for (i = 0; run->list && i < r.n; i++)
-			printf("%-8s %s\n", kvm_name(r.jobs[i].kvm), r.jobs[i].test->name);
+			printf("%-8s %-7s %s\n", kvm_name(r.jobs[i].kvm),
+			       paging_name(r.jobs[i].paging), r.jobs[i].test->name);
 		ret = run->list ? 0 : run_selected(&r, run);
 	}
 	free(r.jobs);

@@ -36,7 +36,7 @@ lint: check-lint
 check-lint: lint-tools programs
 	$(Q)R=$(R) KDIR=$(KDIR) SERIES_DIR=$(SERIES_DIR) NEW_DIR=$(NEW_DIR) LINT_OBJS="$(LINT_OBJS)" \
 		LINT_FLAGS="$(UCFLAGS) $(UAPI_FLAGS)" LINT_C="$(LINT_C)" \
-		scripts/tap.sh $(B)/logs lint scripts/lint.sh
+		scripts/tap.sh $(B)/logs $(call part,lint) scripts/lint.sh
 
 format: lint-tools
 	$(Q)clang-format -i --style=file:$(LINT)/clang-format $(LINT_C)

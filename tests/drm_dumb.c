@@ -127,7 +127,7 @@ int main(int argc, char **argv)
 	drm_open(&dev, driver->name);
 	drm_create_dumb(&dev, &buf, PAGES);
 	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, SIZE, buf.map, 0));
-	if (driver->refcounted || tap_kvm_patched())
+	if (driver->refcounted || kit_takes_all())
 		test_all(v, buf.map, driver->name);
 	else
 		test_refused(v, buf.map, driver->name);

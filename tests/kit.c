@@ -65,6 +65,15 @@ bool kit_npt(void)
 	return kit_param("kvm_amd", "npt");
 }
 
+bool kit_takes_all(void)
+{
+	static int takes_all = -1;
+
+	if (takes_all < 0)
+		takes_all = tap_kvm_patched() && kit_npt();
+	return takes_all;
+}
+
 bool buf_try_open(struct buf *b, const struct pfnmap_create *spec)
 {
 	*b = (struct buf){ .spec = *spec, .size = (size_t)spec->pages * KIT_PAGE };
@@ -235,12 +244,7 @@ bool page_refcounted(const struct pfnmap_page *page)
 
 bool page_usable(const struct pfnmap_page *page)
 {
-	static int takes_all = -1;
-
-	/* Stock, and patched without nested paging, refuse what looks free but is not. */
-	if (takes_all < 0)
-		takes_all = tap_kvm_patched() && kit_npt();
-	return takes_all || page_refcounted(page) || !(page->flags & PFNMAP_PAGE_STRUCT) ||
+	return kit_takes_all() || page_refcounted(page) || !(page->flags & PFNMAP_PAGE_STRUCT) ||
 	       page->flags & PFNMAP_PAGE_RESERVED;
 }
 

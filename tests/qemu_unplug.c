@@ -157,7 +157,7 @@ static void write_all(struct qemu *q, const struct buf *b)
 {
 	struct did did;
 
-	if (tap_kvm_patched()) {
+	if (kit_takes_all()) {
 		use(q, b, 1, SEED_ALL);
 		return;
 	}

@@ -151,7 +151,7 @@ static void test(struct vcpu *v, const struct row *row, enum pfnmap_kind kind, u
 	if (page_usable(&b.start[page]) && (page_refcounted(&b.start[page]) || kind == PFNMAP_BAR))
 		expected = row->refcounted;
 	else
-		expected = tap_kvm_patched() ? row->patched : row->stock;
+		expected = kit_takes_all() ? row->patched : row->stock;
 
 	prepare(v, &b, row->scene, offset);
 	vcpu_code(v, &code, 0x99);

@@ -26,8 +26,8 @@ static void read_sys(const char *path, char *buf, size_t size)
 
 int main(void)
 {
-	const char *npt = getenv("KVM_AMD_NPT");
-	bool patched = tap_kvm_patched();
+	const char *paging = getenv("PAGING"), *npt = getenv("KVM_AMD_NPT");
+	bool patched = tap_kvm_patched(), shadow;
 	char text[64];
 	int fd;
 
@@ -35,9 +35,13 @@ int main(void)
 	fd = open("/dev/kvm", O_RDWR);
 	tap_ok(fd >= 0, "/dev/kvm opens");
 	tap_is(ioctl(fd, KVM_GET_API_VERSION, 0), KVM_API_VERSION, "KVM's API version");
-	tap_ok(npt && !strcmp(npt, "0"), "the parameter is in the environment");
+	if (!paging || (strcmp(paging, "tdp") && strcmp(paging, "shadow")))
+		tap_bail("PAGING is %s", paging ? paging : "missing");
+	shadow = !strcmp(paging, "shadow");
+	tap_ok(shadow ? npt && !strcmp(npt, "0") : !npt,
+	       "what the runner gives is in the environment");
 	read_sys("/sys/module/kvm_amd/parameters/npt", text, sizeof(text));
-	tap_ok(!strcmp(text, "N"), "kvm-amd.npt=0 took effect: it reads %s", text);
+	tap_ok(!strcmp(text, shadow ? "N" : "Y"), "paging is %s: npt reads %s", paging, text);
 	tap_is(!access("/sys/module/kvm/parameters/allow_unsafe_mappings", F_OK), patched,
 	       "only the patched KVM has allow_unsafe_mappings");
 	return tap_done();

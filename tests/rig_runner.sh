@@ -26,7 +26,7 @@ check()
 # verdict NAME: the runner's line about a test and the reasons below it.
 verdict()
 {
-	awk -v name="$1" '/^[^ ]/ { mine = $3 == name } mine' "$out"
+	awk -v name="$1" '/^[^ ]/ { mine = $4 == name } mine' "$out"
 }
 
 # says NAME VERDICT REGEX: the verdict, and the reason for it.

@@ -15,19 +15,19 @@ $(UNIT_TESTS): $(B)/asan/%: $(B)/asan/tests/unit/%.o $(B)/asan/tests/tap.o
 $(B)/asan/table: $(B)/asan/rig/table.o
 $(B)/asan/tap: $(patsubst %,$(B)/asan/rig/%.o,tap table)
 $(B)/asan/stream: $(B)/asan/rig/stream.o
+$(B)/asan/matrix: $(B)/asan/rig/matrix.o
 $(B)/asan/vmm: $(patsubst %,$(B)/asan/lib/vmm/%.o,call error paging vcpu vm) $(B)/lib/vmm/blob.o
 
 # Beside the other one, for it finds what is built by where it is itself.
 RIG_ASAN := $(B)/bin/rig-asan
-$(RIG_ASAN): $(patsubst %,$(B)/asan/rig/%.o,main test table tap host stream)
+$(RIG_ASAN): $(patsubst %,$(B)/asan/rig/%.o,main test table tap matrix host stream)
 	@mkdir -p $(@D)
 	$(CC) $(ASAN_FLAGS) -o $@ $^
 
 .PHONY: check-asan
-CHECKS += asan
 check-asan: $(UNIT_TESTS) $(RIG_ASAN) initramfs
 	$(Q)UNIT_TESTS="$(UNIT_TESTS)" RIG_ASAN=$(RIG_ASAN) REL=$(REL) \
-		scripts/tap.sh $(B)/logs asan tests/unit/run.sh
+		scripts/tap.sh $(B)/logs $(call part,asan) tests/unit/run.sh
 
 .SECONDARY: $(UNIT_TESTS:$(B)/asan/%=$(B)/asan/tests/unit/%.o) $(B)/asan/tests/tap.o
 -include $(wildcard $(B)/asan/*/*.d $(B)/asan/*/*/*.d)

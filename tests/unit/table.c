@@ -58,7 +58,7 @@ static void accept(void)
 		"one group 5 both\n"
 		"two  g 1 patched need=a,b VAR=\"x y\" stock:kvm.x=1 fresh mem=512 -- prog \"\" \"a b\" c#d\n"
 		"three g 999999 none machine log=\"A|B\" why=\"for fun\" # the rest is a comment\n"
-		"last g 1 stock device=x,y thread=multi icount cpus=1 check=\"test -e /x\"";
+		"last g 1 stock paging=shadow device=x,y thread=multi icount cpus=1 check=\"test -e /x\"";
 	struct host_conf conf = { 0 };
 	struct table t;
 	char words[64];
@@ -86,6 +86,9 @@ static void accept(void)
 	tap_ok(t.tests[2].machine && t.tests[2].kvm == KVM_NONE &&
 		       !strcmp(t.tests[2].options[0].why, "for fun"),
 	       "log= has its why=");
+	tap_ok(t.tests[0].paging == (PAGING_TDP | PAGING_SHADOW) &&
+		       t.tests[2].paging == PAGING_NONE && t.tests[3].paging == PAGING_SHADOW,
+	       "both ways of paging, unless there is no KVM or one is named");
 	tap_is(t.tests[3].n_options, 5, "the last line needs no line break");
 	for (int i = 0; i < 5; i++)
 		if (t.tests[3].options[i].kind == OPT_HOST)
@@ -121,6 +124,9 @@ static void refuse(void)
 		{ "a g 1 both log=x why=\"\"\n", ":1: log= without why=" },
 		{ "a g 1 both fresh why=x\n", ":1: why= must follow log=" },
 		{ "a g 1 both why=x\n", ":1: why= must follow log=" },
+		{ "a g 1 both paging=none\n", ":1: unknown option" },
+		{ "a g 1 none paging=tdp\n", ":1: paging= does not fit" },
+		{ "a g 1 both paging=tdp paging=shadow\n", ":1: paging= does not fit" },
 		{ "a g 1 both VAR=\"x\n", ":1: too many words, or a quote" },
 		{ "a g 1 both\na g 2 none\n", ":2: a test of this name" },
 	};

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The matrix: results of test runs summed up by kernel, host, paging and kind of KVM.
+ *
+ * A file of results begins with "run MILLISECONDS RELEASE HOST" and has a line "VERDICT KVM PAGING
+ * MILLISECONDS TEST REASON" for each test, where VERDICT is passed, failed or skipped; HOST and
+ * REASON may have blanks.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rig/rig.h"
+
+#define MAX_CELLS 256
+#define COLUMNS	  8
+
+enum verdict { PASSED, FAILED, SKIPPED, NR_VERDICTS };
+
+static const char *const verdict_names[NR_VERDICTS] = { "passed", "failed", "skipped" };
+
+/* One line of the table. */
+struct cell {
+	char release[80], host[80], kvm[16], paging[16];
+	int count[NR_VERDICTS];
+	long ms; /* of the tests alone */
+};
+
+struct matrix {
+	struct cell cells[MAX_CELLS];
+	int n;
+	char *remarks; /* a line for each run, failure and skip */
+	size_t size;
+	FILE *remark;
+};
+
+static struct cell *find_cell(struct matrix *m, const struct cell *like)
+{
+	int i;
+
+	for (i = 0; i < m->n; i++) {
+		struct cell *c = &m->cells[i];
+
+		if (!strcmp(c->release, like->release) && !strcmp(c->host, like->host) &&
+		    !strcmp(c->kvm, like->kvm) && !strcmp(c->paging, like->paging))
+			return c;
+	}
+	if (m->n == MAX_CELLS)
+		return NULL;
+	m->cells[m->n] = *like;
+	return &m->cells[m->n++];
+}
+
+/* Add one line that is no head. Returns false when it is not understood. */
+static bool add_line(struct matrix *m, struct cell *like, const char *line)
+{
+	char word[16], test[80];
+	enum verdict verdict;
+	struct cell *c;
+	int end = 0;
+	long ms;
+
+	if (sscanf(line, "%15s %15s %15s %ld %79s %n", word, like->kvm, like->paging, &ms, test,
+		   &end) < 5)
+		return false;
+	for (verdict = 0; verdict < NR_VERDICTS; verdict++)
+		if (!strcmp(word, verdict_names[verdict]))
+			break;
+	c = verdict < NR_VERDICTS ? find_cell(m, like) : NULL;
+	if (!c)
+		return false;
+	c->count[verdict]++;
+	c->ms += ms;
+	if (verdict != PASSED)
+		fprintf(m->remark, "- %s: %s on %s, %s, %s KVM, %s: %s\n", word, test,
+			like->release, like->host, like->kvm, like->paging,
+			line[end] ? line + end : "no reason");
+	return true;
+}
+
+static int read_results(struct matrix *m, const char *path)
+{
+	struct cell like = { 0 };
+	const char *error = NULL;
+	char line[512];
+	FILE *f;
+	long ms;
+
+	f = fopen(path, "re");
+	if (!f || !fgets(line, sizeof(line), f))
+		error = f ? "empty" : strerror(errno);
+	else if (sscanf(line, "run %ld %79s %79[^\n]", &ms, like.release, like.host) != 3)
+		error = "no results of rig test";
+	else
+		fprintf(m->remark, "- %s, %s: %.0f s in all, with boots\n", like.release, like.host,
+			ms / 1000.0);
+	while (!error && fgets(line, sizeof(line), f)) {
+		line[strcspn(line, "\n")] = '\0';
+		if (!add_line(m, &like, line))
+			error = "a line is not understood, or there are too many kinds";
+	}
+	if (f)
+		fclose(f);
+	if (error)
+		fprintf(stderr, "rig: %s: %s\n", path, error);
+	return error ? -1 : 0;
+}
+
+/* What people call it on this kind of host. */
+static const char *paging_words(const struct cell *c)
+{
+	bool tdp = !strcmp(c->paging, "tdp");
+
+	if (!strcmp(c->paging, "-"))
+		return "-";
+	if (strstr(c->host, "VT-x"))
+		return tdp ? "ept=1" : "ept=0";
+	return tdp ? "npt=1" : "npt=0";
+}
+
+/* A line of Markdown whose columns line up in a terminal as well. */
+static void print_row(FILE *f, const char *const *words)
+{
+	static const int widths[COLUMNS] = { 20, 12, 6, 7, 6, 6, 7, 5 };
+	int i;
+
+	for (i = 0; i < COLUMNS; i++)
+		fprintf(f, i < 4 ? "| %-*s " : "| %*s ", widths[i], words[i]);
+	fprintf(f, "|\n");
+}
+
+static void print_table(const struct matrix *m, FILE *f)
+{
+	static const char *const head[COLUMNS] = { "kernel", "host",   "paging",  "KVM",
+						   "passed", "failed", "skipped", "s" };
+	static const char *const rule[COLUMNS] = { "---", "---", "---", "---",
+						   "--:", "--:", "--:", "--:" };
+	char number[NR_VERDICTS + 1][16];
+	int i, j;
+
+	print_row(f, head);
+	print_row(f, rule);
+	for (i = 0; i < m->n; i++) {
+		const struct cell *c = &m->cells[i];
+
+		for (j = 0; j < NR_VERDICTS; j++)
+			snprintf(number[j], sizeof(number[j]), "%d", c->count[j]);
+		snprintf(number[j], sizeof(number[j]), "%.0f", c->ms / 1000.0);
+		print_row(f, (const char *const[COLUMNS]){ c->release, c->host, paging_words(c),
+							   c->kvm, number[0], number[1], number[2],
+							   number[3] });
+	}
+	fprintf(f, "\n%s", m->remarks ? m->remarks : "");
+}
+
+int print_matrix(const char *out, char **results)
+{
+	static struct matrix m;
+	int ret = 0;
+	FILE *f;
+
+	m.n = 0;
+	m.remark = open_memstream(&m.remarks, &m.size);
+	for (; m.remark && !ret && *results; results++)
+		ret = read_results(&m, *results);
+	if (m.remark)
+		fclose(m.remark);
+	f = m.remark && !ret ? fopen(out, "we") : NULL;
+	if (f) {
+		print_table(&m, f);
+		print_table(&m, stdout);
+	}
+	if (!ret && (!f || ferror(f) | fclose(f))) {
+		fprintf(stderr, "rig: %s: %s\n", out, strerror(errno));
+		ret = -1;
+	}
+	free(m.remarks);
+	return ret ? 2 : 0;
+}
