@@ -8,12 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "tests/kit.h"
 
 /* What KVM sets in refcounted pages that a guest uses. */
 #define MARKS (PFNMAP_PAGE_DIRTY | PFNMAP_PAGE_REFERENCED | PFNMAP_PAGE_ACTIVE)
+
+#define LRU_GEN "/sys/kernel/mm/lru_gen/enabled"
 
 static uint64_t leaked_before;
 
@@ -72,6 +75,43 @@ bool kit_takes_all(void)
 	if (takes_all < 0)
 		takes_all = tap_kvm_patched() && kit_npt();
 	return takes_all;
+}
+
+bool kit_kernel(unsigned int major, unsigned int minor)
+{
+	unsigned int has_major, has_minor;
+	struct utsname uts;
+
+	if (uname(&uts) || sscanf(uts.release, "%u.%u", &has_major, &has_minor) != 2)
+		tap_bail("uname: no version in '%s'", uts.release);
+	return has_major > major || (has_major == major && has_minor >= minor);
+}
+
+static char lru_gen[16]; /* what to write back */
+
+static void set_lru_gen(const char *value)
+{
+	int fd = open(LRU_GEN, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, value, strlen(value)) < 0)
+		tap_bail("%s: %s", LRU_GEN, strerror(errno));
+	close(fd);
+}
+
+static void restore_lru_gen(void)
+{
+	set_lru_gen(lru_gen);
+}
+
+void kit_count_marks(void)
+{
+	int fd = open(LRU_GEN, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || read(fd, lru_gen, sizeof(lru_gen) - 1) < 1)
+		tap_bail("%s: %s", LRU_GEN, strerror(errno));
+	close(fd);
+	set_lru_gen("n");
+	atexit(restore_lru_gen);
 }
 
 bool buf_try_open(struct buf *b, const struct pfnmap_create *spec)

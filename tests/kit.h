@@ -63,6 +63,16 @@ bool kit_npt(void);
  */
 bool kit_takes_all(void);
 
+/* The host's kernel is of this version or newer: kit_kernel(6, 12). */
+bool kit_kernel(unsigned int major, unsigned int minor);
+
+/*
+ * Until the program ends, have the kernel count in PG_referenced and PG_active how often a page was
+ * marked accessed. With the multi-generational LRU, which Debian's 6.12 uses and its 6.1 does not,
+ * it counts elsewhere and leaves PG_referenced set.
+ */
+void kit_count_marks(void);
+
 /* ---- exporter buffers ---- */
 
 struct buf {
