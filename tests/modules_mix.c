@@ -25,6 +25,11 @@
 #define MAX_FILES 40
 #define LINE	  4096
 
+/* Newer than the headers of Debian 12. */
+#ifndef MODULE_INIT_COMPRESSED_FILE
+#define MODULE_INIT_COMPRESSED_FILE 4
+#endif
+
 static const char *const kinds[] = { "stock", "patched" };
 
 /* Files of modules, each after those that it needs. */
@@ -60,6 +65,13 @@ static bool log_has(const char *text)
 	return found;
 }
 
+static bool packed(const char *path)
+{
+	size_t len = strlen(path);
+
+	return len > 3 && !strcmp(path + len - 3, ".xz");
+}
+
 /* 0 or errno. */
 static int load(const char *path)
 {
@@ -67,7 +79,7 @@ static int load(const char *path)
 
 	if (fd < 0)
 		tap_bail("%s: %s", path, strerror(errno));
-	if (syscall(SYS_finit_module, fd, "", 0))
+	if (syscall(SYS_finit_module, fd, "", packed(path) ? MODULE_INIT_COMPRESSED_FILE : 0))
 		err = errno;
 	close(fd);
 	return err;
@@ -169,7 +181,7 @@ static void test_vendor(const char *kind, const char *other, const char *vendor,
 /* The files of kvmgt.ko and all it needs, in the stock image, except KVM's own. */
 static void kvmgt_files(struct files *f)
 {
-	static const char kvmgt[] = "kernel/drivers/gpu/drm/i915/kvmgt.ko";
+	const char *kvmgt = "kernel/drivers/gpu/drm/i915/kvmgt.ko";
 	static char text[2 * LINE];
 	const char *build = getenv("BUILD");
 	char root[512], list[600], *end = text;
@@ -181,6 +193,10 @@ static void kvmgt_files(struct files *f)
 	uname(&u);
 	snprintf(root, sizeof(root), "/machine%s/%s/image/lib/modules/%s", build, u.release,
 		 u.release);
+	/* From 6.12 on Debian packs them. */
+	snprintf(list, sizeof(list), "%s/%s", root, kvmgt);
+	if (access(list, F_OK))
+		kvmgt = "kernel/drivers/gpu/drm/i915/kvmgt.ko.xz";
 	snprintf(list, sizeof(list), "%s/modules.dep", root);
 	read_files(&in_dep, list, kvmgt);
 
