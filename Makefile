@@ -162,7 +162,7 @@ ci: $(RIG)
 	$(Q)scripts/check.sh "$(MAKE)" $(B) $(CI_PARTS)
 
 check-build: modules image
-	$(Q)scripts/tap.sh $(B)/logs $(call part,build) \
+	$(Q)KDIR=$(KDIR) scripts/tap.sh $(B)/logs $(call part,build) \
 		$(filter-out %/tap.sh,$(wildcard tests/build/*.sh))
 
 .PHONY: tree series check-series

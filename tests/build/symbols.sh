@@ -11,7 +11,8 @@ plan 6
 cd "$top"
 built=build/$rel/modules
 image=build/$rel/image/lib/modules/$rel/kernel
-stock=/usr/src/linux-headers-$rel/Module.symvers
+# Of the headers that the modules are built against, installed or unpacked.
+stock=${KDIR:?"is set by make"}/Module.symvers
 
 # compare MODULE SYMVERS: what MODULE imports, against a build's exports.
 compare() {
