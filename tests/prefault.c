@@ -4,8 +4,8 @@
  * the first that it would not. The guest then uses the pages without a fault, until the driver
  * takes them away.
  *
- * Contract: 3, 7. Both variants pass, each on the pages that it can map; stock prefaults the
- * first page of a chunk and refuses the next. Shadow paging has no such call, and Linux 6.1 neither.
+ * Contract: 3, 7. Both variants pass, each on the pages that it can map; stock prefaults the first
+ * page of a chunk and refuses the next. Shadow paging has no such call, and Linux 6.1 neither.
  *
  * Seen to fail: stock KVM with the expectations of patched; no retry of a lookup that raced (the
  * storm); an MMU notifier that does not zap.
@@ -47,13 +47,13 @@ static const struct pfnmap_create specs[] = {
 	{ .kind = PFNMAP_COMPOUND, .insert = PFNMAP_INSERT_PMD, .order = 9, .pages = 1024 },
 };
 
-/* The whole of *range, which then tells what is left, as KVM_PRE_FAULT_MEMORY does. */
+/* *range then tells what is left. */
 static int prefault(struct vcpu *v, struct kvm_pre_fault_memory *range)
 {
 	return vmm_ioctl(v->fd, KVM_PRE_FAULT_MEMORY, range);
 }
 
-/* One call for pages first to `end` of the buffer; true if it left off at page `stop`. */
+/* One call, from page `first` to the end of the buffer; true if it left off at page `stop`. */
 static bool prefault_stops(struct vcpu *v, const struct buf *b, uint32_t first, uint32_t stop,
 			   int want)
 {
@@ -132,7 +132,8 @@ static void test_used(struct vcpu *v, const struct buf *b)
 	tap_is(faults_of(v, GUEST_READ, KIT_GPA, b->size), 0, "%s: the guest reads without a fault",
 	       buf_name(b));
 	tap_is(faults_of(v, GUEST_FILL, KIT_GPA, b->size), writable ? 0 : pages,
-	       "%s: the guest writes %s", buf_name(b), writable ? "without a fault" : "with faults");
+	       "%s: the guest writes %s", buf_name(b),
+	       writable ? "without a fault" : "with faults");
 	tap_is(buf_stats(b).faults, touched, "%s: the driver is not asked", buf_name(b));
 
 	buf_do(b, PFNMAP_REVOKE, 0);
