@@ -6,26 +6,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
-#include <x86intrin.h>
 
-#include "rig/host.h"
+#include "rig/emulator.h"
 #include "rig/stream.h"
 
-#define BOOT_S	    120
-#define PATIENCE_S  60
 #define RUN_EXTRA_S 30
-#define STOP_S	    10
 #define QMP_S	    30
-/* How long a line that PID 1 gave the kernel may take to appear in console.log. */
-#define MARK_MS	 5000
-#define MAX_ARGS 96
+/* While it boots, how often it is told that it still does. */
+#define PROGRESS_S 15
 
 struct host {
 	struct host_opts opts;
+	const struct emulator *emulator;
 	pid_t pid;
 	struct stream channel, qmp;
 	bool alive, qmp_ready;
@@ -66,6 +60,7 @@ static bool panicked(struct host *h)
 /* The host is of no use any more; says so once and for all in h->lost. */
 static void lose(struct host *h, const char *why)
 {
+	char said[200];
 	int status = 0, tries;
 
 	h->alive = false;
@@ -78,110 +73,34 @@ static void lose(struct host *h, const char *why)
 	}
 	if (panicked(h))
 		snprintf(h->lost, sizeof(h->lost), "kernel panic");
+	else if (h->emulator->explain(&h->opts, said, sizeof(said)))
+		snprintf(h->lost, sizeof(h->lost), "%s", said);
 	else if (why)
 		snprintf(h->lost, sizeof(h->lost), "%s", why);
 	else if (!h->pid && WIFSIGNALED(status))
 		snprintf(h->lost, sizeof(h->lost), "the emulator was killed by signal %d",
 			 WTERMSIG(status));
 	else if (!h->pid && WEXITSTATUS(status))
-		snprintf(h->lost, sizeof(h->lost),
-			 "the emulator ended with status %d: see %s/qemu.log", WEXITSTATUS(status),
-			 h->opts.logdir);
+		snprintf(h->lost, sizeof(h->lost), "the emulator ended with status %d: see %s/%s",
+			 WEXITSTATUS(status), h->opts.logdir, h->emulator->log);
 	else
 		snprintf(h->lost, sizeof(h->lost), "the host went down");
 	kill_emulator(h);
 }
 
-static void add(const char **argv, size_t *n, const char *option, const char *value)
+pid_t emulator_fork(const struct emulator *emulator, const struct host_opts *o)
 {
-	argv[(*n)++] = option;
-	argv[(*n)++] = value;
-}
-
-/*
- * The frequency of this machine's TSC, which the emulated one follows unless it counts
- * instructions.
- */
-static long tsc_khz(void)
-{
-	struct timespec start, end;
-	unsigned long long ticks;
-	long ns;
-
-	clock_gettime(CLOCK_MONOTONIC, &start);
-	ticks = __rdtsc();
-	sleep_ms(20);
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	ticks = __rdtsc() - ticks;
-	ns = (end.tv_sec - start.tv_sec) * 1000000000L + end.tv_nsec - start.tv_nsec;
-	return (long)(ticks * 1000000 / ns);
-}
-
-static void __attribute__((noreturn)) exec_emulator(struct host *h, int channel, int qmp)
-{
-	/* Every host's devices; with -nodefaults it has nothing else. */
-	static const char *const common[][2] = {
-		{ "-display", "none" },
-		{ "-cpu", "EPYC" },
-		{ "-device", "VGA,id=vga" },
-		{ "-device", "qxl,id=qxl" },
-		{ "-device", "virtio-serial" },
-		{ "-device", "virtserialport,chardev=rig,name=" RIG_PORT },
-		{ "-mon", "chardev=qmp,mode=control" },
-		{ "-object", "memory-backend-ram,id=bar,size=4M,share=on" },
-		{ "-device", "ivshmem-plain,memdev=bar" },
-	};
-	const struct host_opts *o = &h->opts;
-	char mem[32], cpus[16], rig[64], mon[64], console[600], log[512];
-	char append[256];
-	const char *argv[MAX_ARGS] = { "qemu-system-x86_64", "-nodefaults", "-no-reboot" };
-	size_t n = 3, i;
+	pid_t parent = getpid(), pid = fork();
+	char log[512];
 	int fd;
 
-	for (i = 0; i < sizeof(common) / sizeof(common[0]); i++)
-		add(argv, &n, common[i][0], common[i][1]);
-	snprintf(mem, sizeof(mem), "%dM", o->mem_mb ? o->mem_mb : 1024);
-	snprintf(cpus, sizeof(cpus), "%d", o->cpus ? o->cpus : o->icount ? 1 : 2);
-	snprintf(rig, sizeof(rig), "socket,id=rig,fd=%d", channel);
-	snprintf(mon, sizeof(mon), "socket,id=qmp,fd=%d", qmp);
-	snprintf(console, sizeof(console), "%s%s/console.log",
-		 o->terminal ? "stdio,id=console,mux=on,signal=off,logfile=" :
-			       "file,id=console,path=",
-		 o->logdir);
-	add(argv, &n, "-accel", o->multi ? "tcg,thread=multi" : "tcg,thread=single");
-	if (o->icount)
-		add(argv, &n, "-icount", "shift=0,sleep=off");
-	add(argv, &n, "-m", mem);
-	add(argv, &n, "-smp", cpus);
-	add(argv, &n, "-kernel", o->kernel);
-	add(argv, &n, "-initrd", o->initramfs);
-	/*
-	 * loglevel=5: warnings and worse go to the console, which is slow. A kernel cannot
-	 * calibrate anything on a busy machine: it is told the frequency of the TSC, not to
-	 * mistrust it later, and not to check the timer interrupt. Nobody needs a framebuffer
-	 * console on the two displays.
-	 */
-	snprintf(
-		append, sizeof(append),
-		"console=ttyS0 loglevel=5 panic=-1 printk.devkmsg=on tsc=reliable tsc_early_khz=%ld "
-		"no_timer_check drm_kms_helper.fbdev_emulation=0",
-		o->icount ? 1000000 : tsc_khz());
-	add(argv, &n, "-append", append);
-	add(argv, &n, "-chardev", rig);
-	add(argv, &n, "-chardev", mon);
-	add(argv, &n, "-chardev", console);
-	add(argv, &n, "-serial", "chardev:console");
-	if (o->terminal)
-		add(argv, &n, "-mon", "chardev=console,mode=readline");
-	if (!o->no_9p)
-		add(argv, &n, "-virtfs",
-		    "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap");
-	for (i = 0; o->extra && o->extra[i] && n < MAX_ARGS - 1; i++)
-		argv[n++] = o->extra[i];
-	argv[n] = NULL;
-
-	snprintf(log, sizeof(log), "%s/qemu.log", o->logdir);
-	fd = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(127);
+	snprintf(log, sizeof(log), "%s/%s", o->logdir, emulator->log);
+	fd = open(log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0644);
 	if (fd >= 0) {
 		dup2(fd, 2);
 		if (!o->terminal)
@@ -193,38 +112,15 @@ static void __attribute__((noreturn)) exec_emulator(struct host *h, int channel,
 		/* A ^C at the terminal is the launcher's to handle. */
 		setsid();
 	}
-	fcntl(channel, F_SETFD, 0);
-	fcntl(qmp, F_SETFD, 0);
-	execvp(argv[0], (char **)argv);
-	fprintf(stderr, "cannot run qemu-system-x86_64: %s: install the package qemu-system-x86\n",
-		strerror(errno));
-	_exit(127);
+	return 0;
 }
 
-static int spawn(struct host *h)
+void emulator_exec(const char *const *argv, const char *package)
 {
-	int channel[2], qmp[2];
-	pid_t parent = getpid();
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, channel))
-		return -1;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, qmp)) {
-		close(channel[0]);
-		close(channel[1]);
-		return -1;
-	}
-	h->channel.fd = channel[0];
-	h->qmp.fd = qmp[0];
-	h->pid = fork();
-	if (!h->pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (getppid() != parent)
-			_exit(127);
-		exec_emulator(h, channel[1], qmp[1]);
-	}
-	close(channel[1]);
-	close(qmp[1]);
-	return h->pid < 0 ? -1 : 0;
+	execvp(argv[0], (char **)argv);
+	fprintf(stderr, "cannot run %s: %s: install the package %s\n", argv[0], strerror(errno),
+		package);
+	_exit(127);
 }
 
 static void host_free(struct host *h)
@@ -239,9 +135,35 @@ static void host_free(struct host *h)
 	free(h);
 }
 
+/* Wait until PID 1 is ready, for so long; from time to time say that it takes its time. */
+static char *wait_ready(struct host *h, size_t *len, long long start)
+{
+	long long deadline = start + h->emulator->boot_s * 1000LL, progress = start;
+	char last[256] = "", *line;
+
+	do {
+		progress += PROGRESS_S * 1000LL;
+		if (progress > deadline)
+			progress = deadline;
+		line = stream_line(&h->channel, len, progress);
+		if (line || errno != ETIMEDOUT)
+			return line;
+		while (fgets(last, sizeof(last), h->console))
+			;
+		clearerr(h->console);
+		last[strcspn(last, "\r\n")] = '\0';
+		if (h->opts.progress)
+			h->opts.progress(h->opts.progress_ctx, (int)((now_ms() - start) / 1000),
+					 last);
+	} while (progress < deadline);
+	errno = ETIMEDOUT;
+	return NULL;
+}
+
 struct host *host_start(const struct host_opts *opts, char *error, size_t size)
 {
 	long long start = now_ms();
+	struct emulation e = { 0 };
 	char path[512], *line;
 	struct host *h;
 	FILE *log;
@@ -253,6 +175,7 @@ struct host *host_start(const struct host_opts *opts, char *error, size_t size)
 		return NULL;
 	}
 	h->opts = *opts;
+	h->emulator = opts->kind == HOST_INTEL ? &emulator_bochs : &emulator_qemu;
 	h->channel.fd = -1;
 	h->qmp.fd = -1;
 	h->deadline = opts->timeout_s ? start + opts->timeout_s * 1000LL : NEVER;
@@ -261,17 +184,20 @@ struct host *host_start(const struct host_opts *opts, char *error, size_t size)
 			 access(opts->kernel, R_OK) ? opts->kernel : opts->initramfs);
 		goto fail;
 	}
+	if (h->emulator->check(opts, error, size))
+		goto fail;
 	snprintf(path, sizeof(path), "%s/console.log", opts->logdir);
 	h->console = fopen(path, "w+e");
 	if (!h->console) {
 		snprintf(error, size, "%s: %s", path, strerror(errno));
 		goto fail;
 	}
-	if (spawn(h)) {
-		snprintf(error, size, "cannot start an emulator: %s", strerror(errno));
+	if (h->emulator->start(opts, &e, error, size))
 		goto fail;
-	}
-	line = stream_line(&h->channel, &len, start + BOOT_S * 1000LL);
+	h->pid = e.pid;
+	h->channel.fd = e.channel;
+	h->qmp.fd = e.qmp;
+	line = wait_ready(h, &len, start);
 	if (line && line[0] == RIG_READY &&
 	    sscanf(line + 1, "%79s %15s", h->release, h->vendor) == 2) {
 		h->boot_ms = now_ms() - start;
@@ -281,7 +207,7 @@ struct host *host_start(const struct host_opts *opts, char *error, size_t size)
 		return h;
 	}
 	lose(h, !line && errno == ETIMEDOUT ? "no sign of life" : NULL);
-	snprintf(path, sizeof(path), "%s/qemu.log", opts->logdir);
+	snprintf(path, sizeof(path), "%s/%s", opts->logdir, h->emulator->log);
 	log = fopen(path, "re");
 	path[0] = '\0';
 	while (log && fgets(path, sizeof(path), log))
@@ -298,7 +224,7 @@ fail:
 
 void host_stop(struct host *h)
 {
-	long long deadline = now_ms() + STOP_S * 1000;
+	long long deadline = now_ms() + h->emulator->stop_s * 1000LL;
 
 	if (h->alive && !stream_send(&h->channel, "poweroff\n", 9))
 		while (h->pid > 0 && now_ms() < deadline) {
@@ -391,7 +317,7 @@ static bool parse_reply(const char *line, struct host_reply *reply)
 enum host_kind host_cmd(struct host *h, const char *const *words, host_line_fn fn, void *ctx,
 			struct host_reply *reply)
 {
-	long long deadline = now_ms() + PATIENCE_S * 1000;
+	long long deadline = now_ms() + h->emulator->patience_s * 1000LL;
 	char command[RIG_COMMAND], *line, why[64];
 	size_t len;
 
@@ -404,6 +330,13 @@ enum host_kind host_cmd(struct host *h, const char *const *words, host_line_fn f
 		reply->value = E2BIG;
 		snprintf(reply->message, sizeof(reply->message), "%s: %s", words[0],
 			 strerror(E2BIG));
+		return HOST_ERRNO;
+	}
+	if (!strcmp(words[0], "9p") && !h->emulator->has_9p) {
+		reply->kind = HOST_ERRNO;
+		reply->value = ENODEV;
+		snprintf(reply->message, sizeof(reply->message),
+			 "9p: an Intel host does not see the machine's files");
 		return HOST_ERRNO;
 	}
 	if (!strcmp(words[0], "run"))
@@ -504,7 +437,7 @@ static const char complaint_re[] =
 /* Put a line into the kernel log and wait until the console has it, and with it all before. */
 static void sync_console(struct host *h, FILE *reader)
 {
-	long long deadline = now_ms() + MARK_MS;
+	long long deadline = now_ms() + h->emulator->mark_ms;
 	long pos = ftell(reader);
 	struct host_reply reply;
 	char mark[32], line[1024];
@@ -620,6 +553,11 @@ static int qmp_send(struct host *h, const char *json, char *answer, size_t size)
 
 int host_qmp(struct host *h, const char *json, char *answer, size_t size)
 {
+	if (h->qmp.fd < 0) {
+		if (answer)
+			snprintf(answer, size, "this emulator does not speak QMP");
+		return -1;
+	}
 	if (!h->qmp_ready) {
 		if (qmp_send(h, "{\"execute\":\"qmp_capabilities\"}", answer, size))
 			return -1;

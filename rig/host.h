@@ -21,8 +21,18 @@
 
 struct host;
 
-/* How to start a host. Strings must live as long as the host. */
+/* Whose virtualization the host's processor has. */
+enum host_cpu { HOST_AMD, HOST_INTEL };
+
+/* Called every 15 s while a host boots: seconds since the start, and the last line of its console. */
+typedef void (*host_progress_fn)(void *ctx, int seconds, const char *last);
+
+/*
+ * How to start a host. Strings must live as long as the host. What an Intel host does not have is
+ * an error: icount, multi, terminal, extra; it never offers 9p.
+ */
 struct host_opts {
+	enum host_cpu kind;
 	const char *kernel; /* vmlinux with a PVH entry, or bzImage */
 	const char *initramfs;
 	const char *logdir; /* an existing directory; console.log and qemu.log are written to it */
@@ -34,6 +44,8 @@ struct host_opts {
 	bool terminal;	    /* console on standard input and output, and in console.log */
 	const char *const *extra; /* further arguments for QEMU, NULL-terminated; or NULL */
 	int timeout_s;		  /* life span, after which the host is lost; 0: no limit */
+	host_progress_fn progress; /* or NULL */
+	void *progress_ctx;
 };
 
 enum host_kind {

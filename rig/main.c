@@ -17,6 +17,7 @@
 
 #define RUN_TIMEOUT_S 300 /* default of --timeout for a program */
 #define HOST_EXTRA_S  180 /* what boot and modules may take beside the program */
+#define INTEL_EXTRA_S 600
 
 /* Exit statuses of "rig run" beside the program's own. */
 #define EXIT_TIMEOUT	124
@@ -29,9 +30,9 @@ static const char usage_text[] =
 	"       rig shell [options] [--need MODULE,...]\n"
 	"       rig matrix OUTPUT RESULTS...\n"
 	"\n"
-	"Boots a stock Debian kernel in QEMU's emulation of an AMD-V host; no virtualization\n"
-	"hardware is used. A PROGRAM without a slash is one of the host's /bin; any other is a file of\n"
-	"this machine, which the host sees over 9p, read-only.\n"
+	"Boots a stock Debian kernel in QEMU's emulation of an AMD-V host, or in Bochs' emulation of\n"
+	"an Intel VT-x host; no virtualization hardware is used. A PROGRAM without a slash is one of the host's /bin; any other is a file of\n"
+	"this machine, which the AMD host sees over 9p, read-only.\n"
 	"\n"
 	"  --kernel RELEASE   a release, or how one begins (default: the newest that is built)\n"
 	"  --kvm WHICH        stock or patched; for test also both (default: both);\n"
@@ -41,6 +42,8 @@ static const char usage_text[] =
 	"                     does by itself, tdp; for test: both)\n"
 	"  --param M.P=VALUE  a parameter for one of KVM's modules, such as kvm-amd.npt=0\n"
 	"  --need MODULE,...  further modules: pfnmap_exporter, bochs, qxl, vgem\n"
+	"  --host WHICH       amd or intel (default: amd); the Intel host is slower and has one\n"
+	"                     processor, no 9p, no --icount, --thread and --device\n"
 	"  --mem MIB          memory (default: 1024)\n"
 	"  --cpus N           processors (default: 2)\n"
 	"  --icount           the host's clock counts instructions, 1 ns each; 1 processor\n"
@@ -123,6 +126,25 @@ void make_logdir(const struct settings *s, const char *name, char *dir, size_t s
 		unlink(temp);
 }
 
+static void print_progress(FILE *f, const char *name, int seconds, const char *last)
+{
+	fprintf(f, "# %s: booting, %d s%s%s\n", name, seconds, *last ? "; console: " : "", last);
+	fflush(f);
+}
+
+/* ctx: the directory of its logs, whose name is the host's. */
+static void host_boots(void *ctx, int seconds, const char *last)
+{
+	print_progress(stdout, strrchr(ctx, '/') + 1, seconds, last);
+}
+
+/* The standard output is the program's. */
+static void program_waits(void *ctx, int seconds, const char *last)
+{
+	(void)ctx;
+	print_progress(stderr, "host", seconds, last);
+}
+
 void launch_prepare(struct launch *l, const struct settings *s, const struct host_conf *conf,
 		    const char *logdir)
 {
@@ -134,6 +156,7 @@ void launch_prepare(struct launch *l, const struct settings *s, const struct hos
 	}
 	l->extra[n] = NULL;
 	l->opts = (struct host_opts){
+		.kind = conf->intel ? HOST_INTEL : HOST_AMD,
 		.kernel = s->kernel,
 		.initramfs = s->initramfs,
 		.logdir = logdir,
@@ -142,6 +165,8 @@ void launch_prepare(struct launch *l, const struct settings *s, const struct hos
 		.icount = conf->icount,
 		.multi = conf->multi,
 		.extra = l->extra,
+		.progress = host_boots,
+		.progress_ctx = (void *)logdir,
 	};
 }
 
@@ -249,6 +274,7 @@ static void parse(int argc, char **argv, struct settings *s, struct arguments *a
 		{ "paging", required_argument, NULL, 'P' },
 		{ "param", required_argument, NULL, 'p' },
 		{ "need", required_argument, NULL, 'n' },
+		{ "host", required_argument, NULL, 'h' },
 		{ "mem", required_argument, NULL, 'h' },
 		{ "cpus", required_argument, NULL, 'h' },
 		{ "icount", no_argument, NULL, 'h' },
@@ -427,6 +453,8 @@ static int run_program(struct settings *s, struct arguments *a)
 	if (!words[i])
 		die("run: no program: see rig --help");
 	if (strchr(words[i], '/')) {
+		if (s->conf.intel)
+			die("%s: an Intel host has no programs but its own, in /bin", words[i]);
 		if (!realpath(words[i], path))
 			die("%s: %s", words[i], strerror(errno));
 		snprintf(prog, sizeof(prog), "/machine%s", path);
@@ -434,7 +462,8 @@ static int run_program(struct settings *s, struct arguments *a)
 	}
 	make_logdir(s, "run", logdir, sizeof(logdir));
 	launch_prepare(&l, s, &s->conf, logdir);
-	l.opts.timeout_s = timeout_s + HOST_EXTRA_S;
+	l.opts.timeout_s = timeout_s + (s->conf.intel ? INTEL_EXTRA_S : HOST_EXTRA_S);
+	l.opts.progress = program_waits;
 	h = prepare_host(s, a, &l, kvm);
 	if (words[i] == prog && host_do(h, &reply, "9p") != HOST_OK) {
 		fprintf(stderr, "rig: 9p: %s\n", host_explain(&reply));

@@ -12,7 +12,12 @@ $(B)/rig/%.o: rig/%.c rig/rules.mk
 	@printf '  %-8s %s\n' CC $@
 	$(Q)$(CC) $(UCFLAGS) -MMD -c -o $@ $<
 
-$(LIBHOST): $(B)/rig/host.o $(B)/rig/stream.o
+$(B)/rig/bochs_rom.o: rig/bochs_rom.S rig/bochs_boot.h rig/rules.mk
+	@mkdir -p $(@D)
+	@printf '  %-8s %s\n' AS $@
+	$(Q)$(CC) -I. -c -o $@ $<
+
+$(LIBHOST): $(patsubst %,$(B)/rig/%.o,host qemu bochs bochs_rom stream)
 	@mkdir -p $(@D)
 	$(Q)rm -f $@
 	$(Q)$(AR) rcs $@ $^

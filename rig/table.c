@@ -48,6 +48,10 @@ static bool number(const char *s, int *value)
 
 bool host_word(struct host_conf *conf, const char *word)
 {
+	if (!strcmp(word, "host=amd") || !strcmp(word, "host=intel")) {
+		conf->intel = word[5] == 'i';
+		return true;
+	}
 	if (!strncmp(word, "mem=", 4))
 		return number(word + 4, &conf->mem_mb);
 	if (!strncmp(word, "cpus=", 5))
@@ -67,6 +71,8 @@ void host_conf_text(const struct host_conf *conf, char *text, int size)
 	int n = 0, i;
 
 	text[0] = '\0';
+	if (conf->intel)
+		n += snprintf(text + n, size - n, "host=intel ");
 	if (conf->mem_mb)
 		n += snprintf(text + n, size - n, "mem=%d ", conf->mem_mb);
 	if (conf->cpus)

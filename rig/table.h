@@ -67,6 +67,7 @@ void table_free(struct table *table);
 
 /* What a run may say about the host it wants. */
 struct host_conf {
+	bool intel; /* an Intel host, in Bochs */
 	int mem_mb, cpus;
 	bool icount, multi;
 	const char *devices[HOST_EXTRA + 1]; /* arguments of -device, NULL-terminated */
@@ -74,7 +75,7 @@ struct host_conf {
 };
 
 /*
- * Apply one word: mem=MIB, cpus=N, icount, thread=multi or device=ARGUMENT, which may come several
+ * Apply one word: host=amd, host=intel, mem=MIB, cpus=N, icount, thread=multi or device=ARGUMENT, which may come several
  * times. Returns false when it is none of these.
  */
 bool host_word(struct host_conf *conf, const char *word);

@@ -1,0 +1,509 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Hosts of Intel's kind, in Bochs: VT-x with EPT, one instruction after the other.
+ *
+ * Bochs has neither virtio nor a way to start a kernel. The channel is the second serial port, over
+ * TCP, since only that mode of Bochs loses nothing when one side is slow. The kernel and its
+ * initramfs are the contents of a disk, which an option ROM loads (bochs_rom.S): the boot protocol
+ * is PVH, as in QEMU, and nothing has to be unpacked by an emulated processor.
+ */
+#include <arpa/inet.h>
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "rig/bochs_boot.h"
+#include "rig/emulator.h"
+#include "rig/stream.h"
+
+/*
+ * Instructions per emulated second: about what Bochs does in a real one, and thus the frequency of
+ * the TSC.
+ */
+#define IPS	  100000000
+#define CONNECT_S 60
+#define MIB	  0x100000u
+#define INITRAMFS (128 * MIB)
+#define SECTOR	  512u
+#define CYLINDER  (16 * 63 * SECTOR)
+#define FILES	  "/usr/share/bochs/"
+
+extern const unsigned char bochs_rom[], bochs_rom_end[];
+
+/* --- the PVH boot protocol --- */
+
+#define PVH_MAGIC 0x336ec578u
+#define PVH_ENTRY 18 /* type of the note with the entry point */
+
+struct pvh_start {
+	uint32_t magic, version, flags, modules;
+	uint64_t module_list, cmdline, rsdp, memory_map;
+	uint32_t memory_entries, reserved;
+};
+
+struct pvh_module {
+	uint64_t address, size, cmdline, reserved;
+};
+
+struct pvh_memory {
+	uint64_t address, size;
+	uint32_t type, reserved;
+};
+
+enum { RAM = 1, RESERVED = 2, ACPI = 3 };
+
+/* Something for the ROM to load. */
+struct load {
+	uint32_t sector, sectors, address;
+};
+
+/* --- files --- */
+
+struct file {
+	const char *path;
+	unsigned char *data;
+	size_t size;
+};
+
+static int file_map(struct file *f, const char *path, char *error, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+
+	*f = (struct file){ .path = path, .data = MAP_FAILED };
+	if (fd >= 0 && !fstat(fd, &st) && st.st_size) {
+		f->size = (size_t)st.st_size;
+		f->data = mmap(NULL, f->size, PROT_READ, MAP_PRIVATE, fd, 0);
+	}
+	if (fd >= 0)
+		close(fd);
+	if (f->data != MAP_FAILED)
+		return 0;
+	snprintf(error, size, "%s: %s", path, strerror(errno));
+	return -1;
+}
+
+static void file_unmap(struct file *f)
+{
+	munmap(f->data, f->size);
+}
+
+static int write_at(int fd, const void *data, size_t len, off_t offset)
+{
+	const char *p = data;
+
+	while (len) {
+		ssize_t n = pwrite(fd, p, len, offset);
+
+		if (n <= 0)
+			return -1;
+		p += n;
+		offset += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* A file in the directory for logs; len may be 0. Returns it open, or -1 with a line in error. */
+static int create(const struct host_opts *o, const char *name, const void *data, size_t len,
+		  char *error, size_t size)
+{
+	char path[512];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", o->logdir, name);
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (fd >= 0 && !write_at(fd, data, len, 0))
+		return fd;
+	snprintf(error, size, "%s: %s", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+static void discard(const struct host_opts *o, const char *name)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/%s", o->logdir, name);
+	unlink(path);
+}
+
+/* --- what the host boots from --- */
+
+static const Elf64_Phdr *program_headers(const struct file *f, int *n)
+{
+	const Elf64_Ehdr *ehdr = (const void *)f->data;
+
+	if (f->size < sizeof(*ehdr) || memcmp(ehdr->e_ident, ELFMAG, SELFMAG) ||
+	    ehdr->e_ident[EI_CLASS] != ELFCLASS64 || ehdr->e_phentsize != sizeof(Elf64_Phdr) ||
+	    ehdr->e_phoff > f->size ||
+	    (f->size - ehdr->e_phoff) / sizeof(Elf64_Phdr) < ehdr->e_phnum)
+		return NULL;
+	*n = ehdr->e_phnum;
+	return (const void *)(f->data + ehdr->e_phoff);
+}
+
+static bool inside(const struct file *f, const Elf64_Phdr *p)
+{
+	return p->p_offset <= f->size && p->p_filesz <= f->size - p->p_offset;
+}
+
+/* The address that the note says, or 0. */
+static uint32_t pvh_entry(const struct file *f, const Elf64_Phdr *p)
+{
+	const unsigned char *note = f->data + p->p_offset, *end = note + p->p_filesz, *desc;
+	const Elf64_Nhdr *nhdr;
+	uint32_t entry;
+
+	while ((size_t)(end - note) > sizeof(*nhdr)) {
+		nhdr = (const void *)note;
+		desc = note + sizeof(*nhdr) + ((nhdr->n_namesz + 3) & ~3u);
+		if (desc + nhdr->n_descsz > end)
+			break;
+		if (nhdr->n_type == PVH_ENTRY && nhdr->n_namesz == 4 &&
+		    !memcmp(nhdr + 1, "Xen", 4) && nhdr->n_descsz >= sizeof(entry)) {
+			memcpy(&entry, desc, sizeof(entry));
+			return entry;
+		}
+		note = desc + ((nhdr->n_descsz + 3) & ~3u);
+	}
+	return 0;
+}
+
+/* Put a piece on the disk, and tell the ROM about it. */
+static int put(int disk, struct load *load, uint32_t *sector, const void *data, size_t len,
+	       uint64_t address)
+{
+	*load = (struct load){ *sector, (uint32_t)((len + SECTOR - 1) / SECTOR),
+			       (uint32_t)address };
+	*sector += load->sectors;
+	return write_at(disk, data, len, (off_t)load->sector * SECTOR);
+}
+
+/* The kernel and the initramfs on the disk, and in info how to load and to enter them. */
+static int fill_disk(const struct host_opts *o, int disk, char *info, uint32_t *sectors,
+		     char *error, size_t size)
+{
+	struct load *load = (void *)(info + BOOT_LOADS);
+	struct pvh_module *module = (void *)(info + BOOT_MODULES);
+	struct file kernel, initramfs;
+	const Elf64_Phdr *p;
+	uint32_t entry = 0;
+	int n = 0, ret = -1, i;
+
+	if (file_map(&kernel, o->kernel, error, size))
+		return -1;
+	if (file_map(&initramfs, o->initramfs, error, size)) {
+		file_unmap(&kernel);
+		return -1;
+	}
+	*sectors = 0;
+	p = program_headers(&kernel, &n);
+	for (i = 0; i < n; i++, p++) {
+		if (!inside(&kernel, p))
+			break;
+		if (p->p_type == PT_NOTE && !entry)
+			entry = pvh_entry(&kernel, p);
+		if (p->p_type != PT_LOAD || !p->p_filesz)
+			continue;
+		if (p->p_paddr < BOOT_INFO + BOOT_INFO_SIZE || p->p_paddr > INITRAMFS ||
+		    p->p_memsz > INITRAMFS - p->p_paddr ||
+		    (char *)(load + 3) > info + BOOT_CMDLINE)
+			break;
+		if (put(disk, load++, sectors, kernel.data + p->p_offset, p->p_filesz, p->p_paddr))
+			goto failed;
+	}
+	if (i < n || !entry) {
+		snprintf(error, size, "%s is no kernel with a PVH entry", o->kernel);
+		goto out;
+	}
+	memcpy(info + BOOT_ENTRY, &entry, sizeof(entry));
+	*module = (struct pvh_module){ .address = INITRAMFS, .size = initramfs.size };
+	if (put(disk, load++, sectors, initramfs.data, initramfs.size, INITRAMFS))
+		goto failed;
+	*load = (struct load){ 0 };
+	ret = 0;
+	goto out;
+failed:
+	snprintf(error, size, "%s/disk: %s", o->logdir, strerror(errno));
+out:
+	file_unmap(&kernel);
+	file_unmap(&initramfs);
+	return ret;
+}
+
+static int memory(const struct host_opts *o)
+{
+	return o->mem_mb ? o->mem_mb : 1024;
+}
+
+static void fill_info(const struct host_opts *o, char *info)
+{
+	uint64_t top = memory(o) * (uint64_t)MIB;
+	/* As the BIOS of Bochs has it, but for the page that the ROM wants to find again. */
+	const struct pvh_memory map[] = {
+		{ 0, 0x9fc00, RAM, 0 },
+		{ 0x9fc00, 0x400, RESERVED, 0 },
+		{ 0xe8000, 0x18000, RESERVED, 0 },
+		{ MIB, BOOT_INFO - MIB, RAM, 0 },
+		{ BOOT_INFO, BOOT_INFO_SIZE, RESERVED, 0 },
+		{ BOOT_INFO + BOOT_INFO_SIZE, top - 0x10000 - BOOT_INFO - BOOT_INFO_SIZE, RAM, 0 },
+		{ top - 0x10000, 0x10000, ACPI, 0 },
+		{ 0xfffc0000, 0x40000, RESERVED, 0 },
+	};
+	const struct pvh_start start = {
+		.magic = PVH_MAGIC,
+		.version = 1,
+		.modules = 1,
+		.module_list = BOOT_INFO + BOOT_MODULES,
+		.cmdline = BOOT_INFO + BOOT_CMDLINE,
+		.memory_map = BOOT_INFO + BOOT_MAP,
+		.memory_entries = sizeof(map) / sizeof(map[0]),
+	};
+
+	memcpy(info, &start, sizeof(start));
+	memcpy(info + BOOT_MAP, map, sizeof(map));
+	/* As in QEMU; nothing that costs time and is of no use in an emulator. */
+	snprintf(info + BOOT_CMDLINE, BOOT_INFO_SIZE - BOOT_CMDLINE,
+		 "console=ttyS0,115200 loglevel=5 panic=-1 printk.devkmsg=on tsc=reliable "
+		 "tsc_early_khz=%d no_timer_check mitigations=off nokaslr audit=0 "
+		 "RIG_CHANNEL=ttyS1",
+		 IPS / 1000);
+}
+
+/* The files that Bochs reads when it starts. */
+static int make_files(const struct host_opts *o, unsigned int port, char *error, size_t size)
+{
+	unsigned char rom[BOOT_ROM_SIZE] = { 0 }, sum = 0;
+	static char info[BOOT_INFO_SIZE];
+	char config[4096];
+	uint32_t sectors, cylinders;
+	int disk, fd, ret, len;
+	size_t i;
+
+	memcpy(rom, bochs_rom, (size_t)(bochs_rom_end - bochs_rom));
+	for (i = 0; i < sizeof(rom); i++)
+		sum += rom[i];
+	rom[sizeof(rom) - 1] -= sum;
+	memset(info, 0, sizeof(info));
+	disk = create(o, "disk", NULL, 0, error, size);
+	if (disk < 0)
+		return -1;
+	ret = fill_disk(o, disk, info, &sectors, error, size);
+	cylinders = ret ? 0 : sectors / (CYLINDER / SECTOR) + 1;
+	if (!ret && ftruncate(disk, (off_t)cylinders * CYLINDER)) {
+		snprintf(error, size, "%s/disk: %s", o->logdir, strerror(errno));
+		ret = -1;
+	}
+	close(disk);
+	if (ret)
+		return -1;
+	fill_info(o, info);
+	len = snprintf(config, sizeof(config),
+		       "config_interface: textconfig\n"
+		       "display_library: rfb, options=\"timeout=0\"\n"
+		       /* It would look for a sound card, and die where there is none. */
+		       "plugin_ctrl: speaker=0\n"
+		       "cpu: model=corei7_haswell_4770, count=%d, ips=%d, reset_on_triple_fault=0\n"
+		       "clock: sync=none, time0=utc\n"
+		       "memory: guest=%d, host=%d\n"
+		       "romimage: file=" FILES "BIOS-bochs-latest\n"
+		       "vgaromimage: file=" FILES "VGABIOS-lgpl-latest\n"
+		       "optromimage1: file=\"%s/rom\", address=0x%x\n"
+		       "optramimage1: file=\"%s/info\", address=0x%x\n"
+		       "ata0-master: type=disk, mode=flat, path=\"%s/disk\", cylinders=%u, "
+		       "heads=16, spt=63\n"
+		       "com1: enabled=1, mode=file, dev=\"%s/console.log\"\n"
+		       "com2: enabled=1, mode=socket-client, dev=127.0.0.1:%u\n"
+		       "log: -\n"
+		       "panic: action=fatal\n"
+		       "error: action=report\n"
+		       "info: action=ignore\n",
+		       o->cpus ? o->cpus : 1, IPS, memory(o), memory(o), o->logdir, BOOT_ROM,
+		       o->logdir, BOOT_INFO, o->logdir, cylinders, o->logdir, port);
+	if ((size_t)len >= sizeof(config)) {
+		snprintf(error, size, "%s: the path is too long", o->logdir);
+		return -1;
+	}
+	fd = create(o, "rom", rom, sizeof(rom), error, size);
+	if (fd < 0)
+		return -1;
+	close(fd);
+	fd = create(o, "info", info, sizeof(info), error, size);
+	if (fd < 0)
+		return -1;
+	close(fd);
+	fd = create(o, "bochsrc", config, (size_t)len, error, size);
+	if (fd < 0)
+		return -1;
+	close(fd);
+	return 0;
+}
+
+static void discard_files(const struct host_opts *o)
+{
+	discard(o, "rom");
+	discard(o, "info");
+	discard(o, "disk");
+	discard(o, "disk.lock");
+}
+
+/* --- the emulator --- */
+
+static int bochs_check(const struct host_opts *o, char *error, size_t size)
+{
+	const char *what = o->icount	       ? "--icount" :
+			   o->multi	       ? "--thread multi" :
+			   o->terminal	       ? "a shell" :
+			   o->extra && *o->extra ? "--device" :
+						 NULL;
+
+	if (what)
+		snprintf(error, size, "an Intel host has no %s: Bochs does not know such a thing",
+			 what);
+	else if (memory(o) < 256 || memory(o) > 2048)
+		snprintf(error, size, "an Intel host has 256 to 2048 MiB, not %d", memory(o));
+	else if (o->cpus > 8)
+		snprintf(error, size, "an Intel host has 1 to 8 processors, not %d", o->cpus);
+	else
+		return 0;
+	return -1;
+}
+
+/* A TCP socket that listens to this machine only; its port. */
+static int listen_local(unsigned int *port)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET,
+				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(sin);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0 && !bind(fd, (struct sockaddr *)&sin, sizeof(sin)) && !listen(fd, 1) &&
+	    !getsockname(fd, (struct sockaddr *)&sin, &len)) {
+		*port = ntohs(sin.sin_port);
+		return fd;
+	}
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+static void __attribute__((noreturn)) exec_bochs(const struct host_opts *o)
+{
+	/* It starts in its debugger: continue, and do not come back. */
+	static const char commands[] = "c\nq\n";
+	char config[512];
+	const char *argv[] = { "bochs", "-q", "-f", config, NULL };
+	int fds[2];
+
+	snprintf(config, sizeof(config), "%s/bochsrc", o->logdir);
+	if (pipe(fds) || write(fds[1], commands, sizeof(commands) - 1) < 0)
+		_exit(127);
+	dup2(fds[0], 0);
+	close(fds[0]);
+	close(fds[1]);
+	emulator_exec(argv, "bochs");
+}
+
+/* Wait for the emulator to connect. */
+static int connection(int listener, struct emulation *e)
+{
+	long long deadline = now_ms() + CONNECT_S * 1000LL;
+	struct pollfd pfd = { .fd = listener, .events = POLLIN };
+
+	while (now_ms() < deadline) {
+		if (poll(&pfd, 1, 20) > 0)
+			return accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+		if (waitpid(e->pid, NULL, WNOHANG) == e->pid) {
+			e->pid = 0;
+			break;
+		}
+	}
+	return -1;
+}
+
+static bool bochs_explain(const struct host_opts *o, char *why, size_t size);
+
+static int bochs_start(const struct host_opts *o, struct emulation *e, char *error, size_t size)
+{
+	unsigned int port;
+	int listener;
+
+	listener = listen_local(&port);
+	if (listener < 0) {
+		snprintf(error, size, "no TCP port on this machine: %s", strerror(errno));
+		return -1;
+	}
+	if (make_files(o, port, error, size)) {
+		close(listener);
+		discard_files(o);
+		return -1;
+	}
+	e->qmp = -1;
+	e->pid = emulator_fork(&emulator_bochs, o);
+	if (!e->pid)
+		exec_bochs(o);
+	e->channel = e->pid > 0 ? connection(listener, e) : -1;
+	close(listener);
+	if (e->channel >= 0) {
+		/* It has opened the disk, and read the others. */
+		discard_files(o);
+		return 0;
+	}
+	if (e->pid > 0) {
+		kill(e->pid, SIGKILL);
+		waitpid(e->pid, NULL, 0);
+	}
+	discard_files(o);
+	if (!bochs_explain(o, error, size))
+		snprintf(error, size, "Bochs does not start: see %s/bochs.log", o->logdir);
+	return -1;
+}
+
+/* A panic of Bochs, but for those by which it ends when the host wants it to. */
+static bool bochs_explain(const struct host_opts *o, char *why, size_t size)
+{
+	static const char mark[] = ">>PANIC<< ";
+	char path[512], line[1024], *text;
+	bool found = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/bochs.log", o->logdir);
+	f = fopen(path, "re");
+	while (f && !found && fgets(line, sizeof(line), f)) {
+		line[strcspn(line, "\r\n")] = '\0';
+		text = strstr(line, mark);
+		if (!strncmp(line, "cannot run ", 11))
+			text = line;
+		else if (!text || strstr(text, "soft power off") || strstr(text, "Shutdown port"))
+			continue;
+		else
+			text += strlen(mark);
+		found = true;
+		snprintf(why, size, "%s%s", text == line ? "" : "Bochs: ", text);
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
+const struct emulator emulator_bochs = {
+	.log = "bochs.log",
+	.boot_s = 300,
+	.patience_s = 180,
+	.stop_s = 60,
+	.mark_ms = 30000,
+	.check = bochs_check,
+	.start = bochs_start,
+	.explain = bochs_explain,
+};
