@@ -8,6 +8,7 @@
 #include <linux/highmem.h>
 #include <linux/io.h>
 #include <linux/mm.h>
+#include <linux/module.h>
 #include <linux/pagevec.h>
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
@@ -19,6 +20,12 @@
 #define IVSHMEM_VENDOR	0x1af4
 #define IVSHMEM_DEVICE	0x1110
 #define IVSHMEM_BAR	2
+
+/* An emulator without such a device has memory instead that the kernel was not told of. */
+#define UNTOLD_SIZE	(4UL << 20)
+static unsigned long untold;
+module_param(untold, ulong, 0444);
+MODULE_PARM_DESC(untold, "address of 4 MiB that stand in for the BAR where there is none");
 
 /* How long pages_free() waits, in all, for passing references to go away. */
 #define PATIENCE_MS	20
@@ -71,29 +78,54 @@ static int alloc_shmem(struct pages *p, u32 nr)
 	return 0;
 }
 
+/* The BAR, enabled; *@pdev is NULL for memory that stands in for it. */
+static int find_bar(struct pci_dev **pdev, resource_size_t *start, resource_size_t *len)
+{
+	int err;
+
+	*pdev = pci_get_device(IVSHMEM_VENDOR, IVSHMEM_DEVICE, NULL);
+	if (!*pdev) {
+		*start = untold;
+		*len = UNTOLD_SIZE;
+		return untold ? 0 : -ENODEV;
+	}
+
+	err = pci_enable_device(*pdev);
+	if (err) {
+		pci_dev_put(*pdev);
+		return err;
+	}
+	*start = pci_resource_start(*pdev, IVSHMEM_BAR);
+	*len = pci_resource_len(*pdev, IVSHMEM_BAR);
+	return 0;
+}
+
+static void put_bar(struct pci_dev *pdev)
+{
+	if (!pdev)
+		return;
+	pci_disable_device(pdev);
+	pci_dev_put(pdev);
+}
+
 /*
  * Take the first free stretch of the BAR. The kernel's tree of memory regions is
  * the allocator, so that sets of several buffers never overlap.
  */
 static int alloc_bar(struct pages *p, u32 nr)
 {
-	resource_size_t start, offset, size = (resource_size_t)nr << PAGE_SHIFT;
+	resource_size_t start, len, offset, size = (resource_size_t)nr << PAGE_SHIFT;
 	struct pci_dev *pdev;
 	int err;
 
-	pdev = pci_get_device(IVSHMEM_VENDOR, IVSHMEM_DEVICE, NULL);
-	if (!pdev)
-		return -ENODEV;
-
-	err = pci_enable_device(pdev);
+	err = find_bar(&pdev, &start, &len);
 	if (err)
-		goto put_device;
+		return err;
 
 	err = -ENOSPC;
-	start = pci_resource_start(pdev, IVSHMEM_BAR);
 	for (offset = 0;; offset += size) {
-		if (offset + size > pci_resource_len(pdev, IVSHMEM_BAR))
-			goto disable;
+		if (offset + size > len)
+			goto put;
 		if (request_mem_region(start + offset, size, KBUILD_MODNAME))
 			break;
 	}
@@ -111,22 +143,19 @@ static int alloc_bar(struct pages *p, u32 nr)
 
 release:
 	release_mem_region(start + offset, size);
-disable:
-	pci_disable_device(pdev);
-put_device:
-	pci_dev_put(pdev);
+put:
+	put_bar(pdev);
 	return err;
 }
 
 static void free_bar(struct pages *p)
 {
-	if (!p->pdev)
+	if (!p->bar)
 		return;
 
 	iounmap(p->bar);
 	release_mem_region(PFN_PHYS(p->pfn[0]), (resource_size_t)p->nr << PAGE_SHIFT);
-	pci_disable_device(p->pdev);
-	pci_dev_put(p->pdev);
+	put_bar(p->pdev);
 }
 
 struct pages *pages_alloc(u32 kind, u32 order, u32 nr)

@@ -21,7 +21,7 @@ struct pages {
 	u32 order;			/* of a chunk */
 	u32 nr;				/* number of pages */
 	struct file *shmem;		/* PFNMAP_SHMEM */
-	struct pci_dev *pdev;		/* PFNMAP_BAR */
+	struct pci_dev *pdev;		/* PFNMAP_BAR, if it has one */
 	void __iomem *bar;		/* PFNMAP_BAR: its mapping */
 	unsigned long pfn[];		/* of each page */
 };

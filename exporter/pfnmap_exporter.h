@@ -61,7 +61,8 @@ enum pfnmap_kind {
 	/*
 	 * Memory without struct page (order 0): the first stretch of this size, at
 	 * a multiple of it, that is free in BAR 2 of the first ivshmem device
-	 * (PCI 1af4:1110).
+	 * (PCI 1af4:1110), or in the memory that the module parameter
+	 * "untold" names where there is no such device.
 	 */
 	PFNMAP_BAR,
 	/*

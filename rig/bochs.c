@@ -247,9 +247,24 @@ static int memory(const struct host_opts *o)
 	return o->mem_mb ? o->mem_mb : 1024;
 }
 
+/*
+ * Memory behind the last section that the kernel knows of: the exporter's stand-in for a BAR, for
+ * Bochs has no device with memory from which a guest could execute.
+ */
+static uint64_t untold(const struct host_opts *o)
+{
+	return (memory(o) + 127) / 128 * 128 * (uint64_t)MIB;
+}
+
+/* All memory; the last 64 KiB are the BIOS' tables. */
+static uint64_t top(const struct host_opts *o)
+{
+	return untold(o) + 8 * MIB;
+}
+
 static void fill_info(const struct host_opts *o, char *info)
 {
-	uint64_t top = memory(o) * (uint64_t)MIB;
+	uint64_t end = memory(o) * (uint64_t)MIB;
 	/* As the BIOS of Bochs has it, but for the page that the ROM wants to find again. */
 	const struct pvh_memory map[] = {
 		{ 0, 0x9fc00, RAM, 0 },
@@ -257,8 +272,8 @@ static void fill_info(const struct host_opts *o, char *info)
 		{ 0xe8000, 0x18000, RESERVED, 0 },
 		{ MIB, BOOT_INFO - MIB, RAM, 0 },
 		{ BOOT_INFO, BOOT_INFO_SIZE, RESERVED, 0 },
-		{ BOOT_INFO + BOOT_INFO_SIZE, top - 0x10000 - BOOT_INFO - BOOT_INFO_SIZE, RAM, 0 },
-		{ top - 0x10000, 0x10000, ACPI, 0 },
+		{ BOOT_INFO + BOOT_INFO_SIZE, end - BOOT_INFO - BOOT_INFO_SIZE, RAM, 0 },
+		{ top(o) - 0x10000, 0x10000, ACPI, 0 },
 		{ 0xfffc0000, 0x40000, RESERVED, 0 },
 	};
 	const struct pvh_start start = {
@@ -277,8 +292,8 @@ static void fill_info(const struct host_opts *o, char *info)
 	snprintf(info + BOOT_CMDLINE, BOOT_INFO_SIZE - BOOT_CMDLINE,
 		 "console=ttyS0,115200 loglevel=5 panic=-1 printk.devkmsg=on tsc=reliable "
 		 "tsc_early_khz=%d no_timer_check mitigations=off nokaslr audit=0 "
-		 "RIG_CHANNEL=ttyS1",
-		 IPS / 1000);
+		 "RIG_CHANNEL=ttyS1 pfnmap_exporter.untold=0x%llx",
+		 IPS / 1000, (unsigned long long)untold(o));
 }
 
 /* The files that Bochs reads when it starts. */
@@ -286,6 +301,7 @@ static int make_files(const struct host_opts *o, unsigned int port, char *error,
 {
 	unsigned char rom[BOOT_ROM_SIZE] = { 0 }, sum = 0;
 	static char info[BOOT_INFO_SIZE];
+	unsigned int mem = (unsigned int)(top(o) / MIB);
 	char config[4096];
 	uint32_t sectors, cylinders;
 	int disk, fd, ret, len;
@@ -316,7 +332,7 @@ static int make_files(const struct host_opts *o, unsigned int port, char *error,
 		       "plugin_ctrl: speaker=0\n"
 		       "cpu: model=corei7_haswell_4770, count=%d, ips=%d, reset_on_triple_fault=0\n"
 		       "clock: sync=none, time0=utc\n"
-		       "memory: guest=%d, host=%d\n"
+		       "memory: guest=%u, host=%u\n"
 		       "romimage: file=" FILES "BIOS-bochs-latest\n"
 		       "vgaromimage: file=" FILES "VGABIOS-lgpl-latest\n"
 		       "optromimage1: file=\"%s/rom\", address=0x%x\n"
@@ -327,9 +343,10 @@ static int make_files(const struct host_opts *o, unsigned int port, char *error,
 		       "com2: enabled=1, mode=socket-client, dev=127.0.0.1:%u\n"
 		       "log: -\n"
 		       "panic: action=fatal\n"
-		       "error: action=report\n"
+		       /* Linux reads model-specific registers that are not there, all the time. */
+		       "error: action=report, cpu0=ignore\n"
 		       "info: action=ignore\n",
-		       o->cpus ? o->cpus : 1, IPS, memory(o), memory(o), o->logdir, BOOT_ROM,
+		       o->cpus ? o->cpus : 1, IPS, mem, mem, o->logdir, BOOT_ROM,
 		       o->logdir, BOOT_INFO, o->logdir, cylinders, o->logdir, port);
 	if ((size_t)len >= sizeof(config)) {
 		snprintf(error, size, "%s: the path is too long", o->logdir);

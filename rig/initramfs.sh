@@ -31,10 +31,10 @@ for applet in $(busybox --list); do
 	[ "$applet" = busybox ] || ln -s busybox "$tmp/bin/$applet"
 done
 for prog; do
-	cp --remove-destination "$prog" "$tmp/bin/"
+	strip -o "$tmp/bin/$(basename "$prog")" "$prog"
 done
 
-# put FILE DIR: an uncompressed copy; prints its path in the host.
+# put FILE DIR: an uncompressed copy without what only debuggers read; prints its path in the host.
 put()
 {
 	name=$(basename "$1" .xz)
@@ -43,6 +43,7 @@ put()
 		*.xz) xz -dc "$1" >"$tmp/$2/$name" ;;
 		*) cp "$1" "$tmp/$2/$name" ;;
 		esac
+		strip --strip-debug "$tmp/$2/$name"
 	fi
 	printf ' /%s/%s' "$2" "$name"
 }

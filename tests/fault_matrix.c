@@ -26,8 +26,8 @@ struct row {
 	enum pfnmap_kind kind;
 	uint32_t orders; /* bits */
 	struct expected stock;
-	struct expected patched;	/* npt=1, TDP MMU or not */
-	struct expected patched_shadow; /* npt=0 */
+	struct expected patched;	/* NPT or EPT, TDP MMU or not */
+	struct expected patched_shadow; /* npt=0, ept=0 */
 };
 
 /*
@@ -50,7 +50,7 @@ static const struct expected *expectation(const struct row *row)
 {
 	if (!tap_kvm_patched())
 		return &row->stock;
-	return kit_npt() ? &row->patched : &row->patched_shadow;
+	return kit_tdp() ? &row->patched : &row->patched_shadow;
 }
 
 static uint64_t token(void)

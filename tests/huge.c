@@ -27,7 +27,7 @@
 
 static bool tdp_mmu(void)
 {
-	return kit_npt() && kit_param("kvm", "tdp_mmu");
+	return kit_tdp() && kit_param("kvm", "tdp_mmu");
 }
 
 /* The guest writes a pattern into the slot; the host finds it at p. */

@@ -63,8 +63,10 @@ bool kit_param(const char *module, const char *name)
 	return c == 'Y' || c == '1';
 }
 
-bool kit_npt(void)
+bool kit_tdp(void)
 {
+	if (!access("/sys/module/kvm_intel/parameters/ept", F_OK))
+		return kit_param("kvm_intel", "ept");
 	return kit_param("kvm_amd", "npt");
 }
 
@@ -73,7 +75,7 @@ bool kit_takes_all(void)
 	static int takes_all = -1;
 
 	if (takes_all < 0)
-		takes_all = tap_kvm_patched() && kit_npt();
+		takes_all = tap_kvm_patched() && kit_tdp();
 	return takes_all;
 }
 

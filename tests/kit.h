@@ -48,13 +48,16 @@ void kit_start(void);
 int kit_finish(void);
 
 /*
- * A parameter of kvm or kvm_amd as the loaded module has it: kit_param("kvm_amd", "npt"). Bails
+ * A parameter of kvm, kvm_amd or kvm_intel as the loaded module has it: kit_param("kvm_amd", "npt"). Bails
  * when there is no such parameter.
  */
 bool kit_param(const char *module, const char *name);
 
-/* Nested paging is in use, that is not npt=0 (shadow paging). */
-bool kit_npt(void);
+/*
+ * Two-dimensional paging is in use (AMD's NPT, Intel's EPT), that is not npt=0 or ept=0 (shadow
+ * paging).
+ */
+bool kit_tdp(void);
 
 /*
  * The KVM that is loaded maps pages that have a struct page but no reference count: patched KVM

@@ -248,7 +248,7 @@ int main(void)
 		tap_skip_all("Linux 6.1 has no KVM_PRE_FAULT_MEMORY");
 	vm = vm_create(0);
 	v = vcpu_create(vm, VCPU_LONG);
-	if (!kit_npt()) {
+	if (!kit_tdp()) {
 		test_shadow(v);
 		goto out;
 	}
