@@ -26,20 +26,37 @@ enum guest_op {
 	GUEST_FSTORE,  /* store 1.0 by fstp, which KVM does not emulate; result: words stored */
 	GUEST_EXEC,    /* call the code at gpa, no stride; result: its eax (see vcpu_code()) */
 	GUEST_VMRUN,   /* long mode: run a nested guest, see below; result: its exit code */
-	GUEST_VMSAVE,  /* long mode: VMSAVE to the VMCB at gpa, no nested guest; result: 0 */
+	GUEST_VMSAVE,  /* AMD, long mode: VMSAVE to the VMCB at gpa, no nested guest; result: 0 */
 };
 
 /* struct guest_cmd.flags */
-#define GUEST_LOOP 1u /* until guest_stop() or a wrong word; stores: value + pass */
-#define GUEST_NPT  2u /* GUEST_VMRUN with nested paging: the first 4 GiB, 2 MiB pages */
+#define GUEST_LOOP	   1u /* until guest_stop() or a wrong word; stores: value + pass */
+#define GUEST_NPT	   2u /* GUEST_VMRUN with nested paging (NPT or EPT), see vm_map_nested() */
+#define GUEST_MSR_BITMAP   4u /* GUEST_VMRUN on Intel: uses the page at gpa3 as MSR bitmap */
+#define GUEST_VIRTUAL_APIC 8u /* the same: as virtual-APIC page, with a TPR shadow */
+#define GUEST_APIC_ACCESS  16u /* the same: as APIC-access page */
+#define GUEST_L2_LOAD	   32u /* GUEST_VMRUN: the nested guest loads the word instead */
 
 /*
- * GUEST_VMRUN builds a VMCB in the page at `gpa` and enters a nested guest (long mode, the
- * caller's page tables) that stores `value` in the word at gpa2, when gpa2 is not 0, and then
- * executes VMMCALL. All well: result is GUEST_L2_VMMCALL. result2 is EXITINFO1. A VMCB that KVM
- * will not map raises #GP (vector 13) in the guest at the VMRUN.
+ * GUEST_VMRUN builds a VMCB (AMD) or VMCS (Intel) in the page at `gpa` and enters a nested guest
+ * (long mode, the caller's page tables) that stores `value` in the word at gpa2, when gpa2 is not
+ * 0, loads `value` into CR8 with GUEST_VIRTUAL_APIC, reads the MSR FS.base with GUEST_MSR_BITMAP,
+ * and then executes VMMCALL or VMCALL. Result:
+ *	GUEST_L2_DONE	    all well; result2 is the word of GUEST_L2_LOAD
+ *	GUEST_L2_VMFAIL + n an instruction of VMX failed, with error number n or 0 if it has none
+ *	other		    the exit code (AMD) or exit reason (Intel) of the nested guest; result2
+ *			    is EXITINFO1 or the exit qualification
+ * A VMCB that KVM will not map raises #GP (vector 13) in the guest at the VMRUN.
  */
-#define GUEST_L2_VMMCALL 0x81u
+#define GUEST_L2_DONE	0x81u /* AMD's own number for VMMCALL */
+#define GUEST_L2_VMFAIL 0x100000000ull
+
+/* struct guest_block.nesting, what the processor can run nested guests by. */
+enum guest_nesting {
+	GUEST_NO_NESTING,
+	GUEST_SVM,
+	GUEST_VMX,
+};
 
 /* One command; lies in low guest memory, one per vCPU. */
 struct guest_cmd {
@@ -50,6 +67,7 @@ struct guest_cmd {
 	uint64_t stride; /* bytes; 0: 8 */
 	uint64_t value;
 	uint64_t gpa2; /* second address, for operations that have one */
+	uint64_t gpa3; /* third one */
 };
 
 struct guest_block {
@@ -59,8 +77,9 @@ struct guest_block {
 	volatile uint64_t progress; /* guest to host: finished passes */
 	uint64_t result;	    /* guest to host */
 	uint64_t result2;
-	uint64_t hsave; /* host to guest: page for VM_HSAVE_PA */
-	uint64_t ncr3;	/* host to guest: nested page tables of GUEST_NPT */
+	uint64_t hsave;	  /* host to guest: page for VM_HSAVE_PA or VMXON */
+	uint64_t ncr3;	  /* host to guest: nested page tables of GUEST_NPT */
+	uint32_t nesting; /* host to guest: enum guest_nesting */
 };
 #endif /* !__ASSEMBLER__ */
 
@@ -86,7 +105,7 @@ struct guest_block {
 #define GUEST_STACKS	   0x6000u /* below 64 KiB, because real mode pushes through SP */
 #define GUEST_STACK_SIZE   0x800u
 #define GUEST_HSAVE	   0x10000u /* a page for each vCPU */
-#define GUEST_SCRATCH	   0x20000u /* yours: a VMCB in ordinary memory, say */
+#define GUEST_SCRATCH	   0x20000u /* yours: a VMCB or VMCS in ordinary memory, say */
 #define GUEST_SCRATCH_SIZE 0x4000u
 #define GUEST_TABLES	   0x24000u /* page tables, to the end of the slot */
 

@@ -125,7 +125,10 @@ static void carry_out(struct guest_block *b, uint64_t value)
 		break;
 #ifdef __x86_64__
 	case GUEST_VMRUN:
-		svm_run(b, value);
+		if (b->nesting == GUEST_VMX)
+			vmx_run(b, value);
+		else
+			svm_run(b, value);
 		break;
 	case GUEST_VMSAVE:
 		svm_save(b);

@@ -31,7 +31,7 @@ $(B)/guest/$(1)/%.o: guest/%.S guest/rules.mk
 endef
 $(eval $(call guest_rule,16))
 $(eval $(call guest_rule,32))
-$(eval $(call guest_rule,64,svm))
+$(eval $(call guest_rule,64,svm vmx))
 
 $(B)/guest/%.bin: $(B)/guest/%.elf
 	objcopy -O binary $< $@

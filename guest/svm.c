@@ -47,26 +47,6 @@
 
 /* clang-format on */
 
-static uint64_t rdmsr(uint32_t msr)
-{
-	uint32_t lo, hi;
-
-	asm volatile("rdmsr" : "=a"(lo), "=d"(hi) : "c"(msr));
-	return (uint64_t)hi << 32 | lo;
-}
-
-static void wrmsr(uint32_t msr, uint64_t value)
-{
-	asm volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
-}
-
-#define read_reg(name)                                            \
-	({                                                        \
-		uint64_t reg_;                                    \
-		asm volatile("mov %%" #name ", %0" : "=r"(reg_)); \
-		reg_;                                             \
-	})
-
 static void put32(uint64_t vmcb, unsigned int offset, uint32_t value)
 {
 	*(volatile uint32_t *)(vmcb + offset) = value;
@@ -94,9 +74,13 @@ static void svm_enable(const struct guest_block *b)
 	wrmsr(MSR_VM_HSAVE_PA, b->hsave);
 }
 
+void svm_l2_entry(void);
+asm("svm_l2_entry:\n" L2_ACCESS "3:	vmmcall\n"
+    "	jmp	3b\n");
+
 void svm_run(struct guest_block *b, uint64_t value)
 {
-	uint64_t vmcb = b->cmd.gpa, l2_entry;
+	uint64_t vmcb = b->cmd.gpa, rcx = value, rdx = b->cmd.flags;
 
 	svm_enable(b);
 	for (unsigned int off = 0; off < 4096; off += 8)
@@ -123,23 +107,17 @@ void svm_run(struct guest_block *b, uint64_t value)
 	put64(vmcb, VMCB_RFLAGS, 2);
 	put64(vmcb, VMCB_G_PAT, 0x0007040600070406);
 
+	put64(vmcb, VMCB_RIP, (uintptr_t)svm_l2_entry);
+
 	/* VMRUN hands all registers but RAX, RSP and RIP on to the nested guest as they are. */
-	asm volatile("	lea	1f(%%rip), %0\n"
-		     "	jmp	3f\n"
-		     "1:	test	%%rbx, %%rbx\n"
-		     "	jz	2f\n"
-		     "	mov	%%rcx, (%%rbx)\n"
-		     "2:	vmmcall\n"
-		     "	jmp	2b\n"
-		     "3:	mov	%0, %c4(%%rax)\n"
-		     "	vmrun	%%rax\n"
+	asm volatile("	vmrun	%%rax\n"
 		     "	stgi\n"
-		     : "=&r"(l2_entry)
-		     : "a"(vmcb), "b"(b->cmd.gpa2), "c"(value), "i"(VMCB_RIP)
+		     : "+c"(rcx), "+d"(rdx)
+		     : "a"(vmcb), "b"(b->cmd.gpa2)
 		     : "memory", "cc");
 
 	b->result = get64(vmcb, VMCB_EXITCODE);
-	b->result2 = get64(vmcb, VMCB_EXITINFO1);
+	b->result2 = b->result == GUEST_L2_DONE ? rcx : get64(vmcb, VMCB_EXITINFO1);
 }
 
 void svm_save(struct guest_block *b)

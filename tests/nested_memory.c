@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * nested_memory - a nested guest with nested paging writes exporter memory that its host, the
- * guest, never touches: what KVM maps for it by shadowing the guest's nested tables is marked as
+ * nested_memory - a nested guest writes and reads exporter memory that its host, the guest, never
+ * touches: what KVM maps for it by shadowing the guest's nested tables (NPT or EPT) is marked as
  * stock marks it if it is refcounted, and left alone if not; also what KVM maps ahead, and after
- * the guest changed the tables.
+ * the guest changed the tables. The driver revokes and moves the buffer, and the nested guest goes
+ * on in the new pages.
+ *
+ * Where KVM offers no nested paging, with npt=0 or ept=0, the nested guest has the guest's own page
+ * tables, which KVM shadows for both.
  *
  * Contract: 3, 5 (in shadowed nested tables), 7. Stock refuses pages that look free.
  *
@@ -18,16 +22,11 @@
 #define PAGE	5u /* that the nested guest writes */
 #define AHEAD	6u /* that KVM maps ahead if get_user_pages_fast() finds it */
 #define CHANGED 1u /* whose entry the guest changes */
+#define ROUNDS	3
 
-#define TABLE GUEST_SCRATCH /* nested table of 4 KiB entries */
-#define VMCB  (GUEST_SCRATCH + KIT_PAGE)
+#define VMCB GUEST_SCRATCH /* or VMCS */
 
-/* Of a nested page table entry. */
-#define PTE_RW	  2u
-#define PTE_LEAF  0x67u /* present, writable, user, accessed, dirty */
-#define PTE_TABLE 0x07u
-#define PTE_ADDR  0x000ffffffffff000ull
-#define PTE_NX	  (1ull << 63)
+#define PTE_RW 2u /* of an entry of any format */
 
 static const struct pfnmap_create specs[] = {
 	{ .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = PAGES },
@@ -39,36 +38,40 @@ static const struct pfnmap_create specs[] = {
 	{ .kind = PFNMAP_MIXED, .pages = PAGES },
 };
 
-/* Map the buffer to the nested guest by 4 KiB entries, instead of the 2 MiB one that there is. */
-static void map_small(struct vcpu *v)
-{
-	const struct guest_block *block;
-	uint64_t *table;
-
-	/* With this flag libvmm sets up the nested tables, whatever the command. */
-	VMM_MUST(guest_call(v, &(struct guest_cmd){ .op = GUEST_NOP, .flags = GUEST_NPT }, NULL));
-	block = vm_hva(v->vm, GUEST_BLOCKS);
-	table = vm_hva(v->vm, block->ncr3);
-	for (unsigned int shift = 39; shift > 21; shift -= 9)
-		table = vm_hva(v->vm, table[KIT_GPA >> shift & 511] & PTE_ADDR);
-	table[KIT_GPA >> 21 & 511] = TABLE | PTE_TABLE;
-	table = vm_hva(v->vm, TABLE);
-	for (uint32_t i = 0; i < PAGES; i++)
-		table[i] = (KIT_GPA + i * KIT_PAGE) | PTE_LEAF;
-}
-
-/* The nested guest stores a word, or nothing if gpa is 0. */
-static int nested(struct vcpu *v, uint64_t gpa, uint64_t value, struct guest_outcome *out)
+/* The nested guest stores a word, or nothing if gpa is 0, or loads one, by the flag. */
+static int nested(struct vcpu *v, uint64_t gpa, uint64_t value, uint32_t flags,
+		  struct guest_outcome *out)
 {
 	struct guest_cmd cmd = {
 		.op = GUEST_VMRUN,
-		.flags = GUEST_NPT,
+		.flags = flags | (vcpu_can_nest_paging(v) ? GUEST_NPT : 0),
 		.gpa = VMCB,
 		.gpa2 = gpa,
 		.value = value,
 	};
 
-	return guest_call(v, &cmd, out) ? -1 : out->result == GUEST_L2_VMMCALL ? 0 : -1;
+	return guest_call(v, &cmd, out) ? -1 : out->result == GUEST_L2_DONE ? 0 : -1;
+}
+
+/* Map the buffer to the nested guest by 4 KiB entries, instead of the 2 MiB one that there is. */
+static void map_small(struct vcpu *v)
+{
+	uint64_t len = PAGES * KIT_PAGE;
+
+	if (vcpu_can_nest_paging(v))
+		VMM_MUST(vm_map_nested(v->vm, KIT_GPA, KIT_GPA, len, KIT_PAGE, 0));
+	else
+		VMM_MUST(vm_map(v->vm, VCPU_LONG, KIT_GPA, KIT_GPA, len, KIT_PAGE, 0));
+}
+
+/* The guest makes an entry read-only. */
+static void write_protect(struct vcpu *v, uint64_t gpa)
+{
+	uint64_t entry = VMM_MUST(vcpu_can_nest_paging(v) ? vm_nested_entry(v->vm, gpa) :
+							    vm_entry(v->vm, VCPU_LONG, gpa));
+	const uint64_t *now = vm_hva(v->vm, entry);
+
+	VMM_MUST(kit_touch(v, KIT_WRITE, entry, *now & ~(uint64_t)PTE_RW, NULL));
 }
 
 /* The flags of a page that KVM sets. */
@@ -81,13 +84,11 @@ static uint32_t marks(const struct buf *b, uint32_t page)
 	return flags;
 }
 
-static void test(const struct pfnmap_create *spec, bool small)
+static void test_marks(const struct pfnmap_create *spec, bool small)
 {
 	uint64_t offset = PAGE * KIT_PAGE + 8, gpa = KIT_GPA + offset;
 	const char *leaf = small ? "4 KiB" : "2 MiB", *why;
 	bool counted = spec->kind == PFNMAP_MIXED;
-	/* get_user_pages_fast() of 6.12 does not take small pages without a mapping. */
-	bool ahead = counted && !kit_kernel(6, 12);
 	struct vm *vm = vm_create(0);
 	struct vcpu *v = vcpu_create(vm, VCPU_LONG);
 	struct guest_outcome out;
@@ -105,28 +106,21 @@ static void test(const struct pfnmap_create *spec, bool small)
 		map_small(v);
 
 	if (page_usable(&b.start[PAGE])) {
-		tap_ok(!nested(v, gpa, 1, &out) && buf_word(&b, offset) == 1,
+		tap_ok(!nested(v, gpa, 1, 0, &out) && buf_word(&b, offset) == 1,
 		       "%s, %s: a nested guest writes: %s", buf_name(&b), leaf,
 		       guest_describe(&out));
 	} else {
-		nested(v, gpa, 1, &out);
+		nested(v, gpa, 1, 0, &out);
 		tap_ok(kit_efault(&out), "%s, %s: EFAULT: %s", buf_name(&b), leaf,
 		       guest_describe(&out));
 	}
 	if (small) {
-		uint64_t entry = (KIT_GPA + CHANGED * KIT_PAGE) | (PTE_LEAF & ~PTE_RW);
-		uint64_t page_entry = (KIT_GPA + PAGE * KIT_PAGE) | PTE_LEAF | PTE_NX;
-
-		/*
-		 * KVM lets the guest write its table and looks through all of it afterwards, for
-		 * changes of permissions in 6.12.
-		 */
-		VMM_MUST(kit_touch(v, KIT_WRITE, TABLE + 8 * CHANGED, entry, NULL));
-		VMM_MUST(kit_touch(v, KIT_WRITE, TABLE + 8 * PAGE, page_entry, NULL));
-		tap_ok(!nested(v, 0, 0, &out), "%s, %s: it goes on: %s", buf_name(&b), leaf,
+		/* KVM lets the guest write its table and looks through all of it afterwards. */
+		write_protect(v, KIT_GPA + CHANGED * KIT_PAGE);
+		tap_ok(!nested(v, 0, 0, 0, &out), "%s, %s: it goes on: %s", buf_name(&b), leaf,
 		       guest_describe(&out));
 		tap_ok(!page_usable(&b.start[PAGE]) ||
-			       (!nested(v, gpa, 2, &out) && buf_word(&b, offset) == 2),
+			       (!nested(v, gpa, 2, 0, &out) && buf_word(&b, offset) == 2),
 		       "%s, %s: it writes again: %s", buf_name(&b), leaf, guest_describe(&out));
 	}
 	VMM_MUST(vm_slot_delete(vm, KIT_SLOT));
@@ -138,7 +132,7 @@ static void test(const struct pfnmap_create *spec, bool small)
 		expected = PFNMAP_PAGE_DIRTY | (small != counted ? PFNMAP_PAGE_REFERENCED : 0);
 	tap_is(marks(&b, PAGE), expected, "%s, %s: marked accessed and dirty as often as by stock",
 	       buf_name(&b), leaf);
-	tap_is(marks(&b, AHEAD) & PFNMAP_PAGE_DIRTY, ahead ? PFNMAP_PAGE_DIRTY : 0,
+	tap_is(marks(&b, AHEAD) & PFNMAP_PAGE_DIRTY, counted ? PFNMAP_PAGE_DIRTY : 0,
 	       "%s, %s: what is mapped ahead, too", buf_name(&b), leaf);
 	why = buf_changes(&b);
 	if (!tap_ok(!why, "%s, %s: nothing else", buf_name(&b), leaf))
@@ -148,12 +142,79 @@ static void test(const struct pfnmap_create *spec, bool small)
 	buf_close(&b);
 }
 
+/* The nested guest stores value and loads it again; the driver's side sees it. */
+static bool goes_on(struct vcpu *v, const struct buf *b, uint64_t offset, uint64_t value,
+		    struct guest_outcome *out)
+{
+	return !nested(v, KIT_GPA + offset, value, 0, out) && buf_word(b, offset) == value &&
+	       !nested(v, KIT_GPA + offset, 0, GUEST_L2_LOAD, out) && out->result2 == value;
+}
+
+static void test_zap(const struct pfnmap_create *spec, bool small)
+{
+	const char *leaf = small ? "4 KiB" : "2 MiB";
+	struct vm *vm = vm_create(0);
+	struct vcpu *v = vcpu_create(vm, VCPU_LONG);
+	uint64_t offset = 8, value = 1;
+	struct guest_outcome out;
+	struct pfnmap_old old;
+	struct buf b;
+	bool ok;
+
+	buf_open(&b, spec);
+	if (page_usable(&b.start[PAGE]))
+		offset += PAGE * KIT_PAGE;
+	buf_map(&b, KIT_RW);
+	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
+	if (small)
+		map_small(v);
+
+	ok = goes_on(v, &b, offset, value, &out);
+	for (int i = 0; i < ROUNDS && ok; i++) {
+		buf_do(&b, PFNMAP_REVOKE, 0);
+		ok = goes_on(v, &b, offset, ++value, &out);
+	}
+	tap_ok(ok, "%s, %s: a nested guest survives %d revocations: %s", buf_name(&b), leaf, ROUNDS,
+	       guest_describe(&out));
+	for (int i = 0; i < ROUNDS && ok; i++) {
+		buf_do(&b, PFNMAP_MOVE, PFNMAP_KEEP_OLD);
+		/* A load comes first: what it sees was moved, and is not the poison. */
+		ok = !nested(v, KIT_GPA + offset, 0, GUEST_L2_LOAD, &out) && out.result2 == value &&
+		     goes_on(v, &b, offset, ++value, &out);
+	}
+	tap_ok(ok, "%s, %s: and %d moves: %s", buf_name(&b), leaf, ROUNDS, guest_describe(&out));
+	vcpu_destroy(v);
+	vm_destroy(vm);
+	buf_unmap(&b);
+	old = buf_check_old(&b);
+	tap_is(old.pages, ROUNDS * PAGES, "%s, %s: the old pages are kept", buf_name(&b), leaf);
+	tap_is(old.changed, 0, "%s, %s: no late write to them", buf_name(&b), leaf);
+	tap_is(old.bad_counts, 0, "%s, %s: their counts are as allocated", buf_name(&b), leaf);
+	buf_close(&b);
+}
+
+/* Say by which tables the nested guest runs, or that there can be none. */
+static void look(void)
+{
+	struct vm *vm = vm_create(0);
+	struct vcpu *v = vcpu_create(vm, VCPU_LONG);
+
+	if (!vcpu_can_nest(v))
+		tap_skip_all("KVM was loaded with nested=0");
+	tap_is(vcpu_can_nest_paging(v), kit_tdp(), "nested paging is there if KVM has it itself");
+	vcpu_destroy(v);
+	vm_destroy(vm);
+}
+
 int main(void)
 {
 	kit_start();
-	kit_count_marks();
-	for (size_t i = 0; i < ARRAY_SIZE(specs); i++)
-		for (int small = 0; small < 2; small++)
-			test(&specs[i], small);
+	look();
+	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
+		for (int small = 0; small < 2; small++) {
+			test_marks(&specs[i], small);
+			test_zap(&specs[i], small);
+		}
+	}
 	return kit_finish();
 }

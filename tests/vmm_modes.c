@@ -394,7 +394,7 @@ static void test_nested(unsigned int flags, const char *name)
 	struct vcpu *v = vcpu_create(vm, VCPU_LONG);
 
 	VMM_MUST(vm_slot_set(vm, SLOT, BASE, SIZE, mem, 0));
-	tap_is(call(v, cmd), GUEST_L2_VMMCALL, "%s: a nested guest runs to its VMMCALL", name);
+	tap_is(call(v, cmd), GUEST_L2_DONE, "%s: a nested guest runs to its VMMCALL", name);
 	cmd.gpa2 = BASE + 8192;
 	cmd.value = 0x4c32;
 	call(v, cmd);
@@ -408,7 +408,7 @@ static void test_nested(unsigned int flags, const char *name)
 	tap_ok(out.end == GUEST_RUN_FAILED && out.err == EFAULT,
 	       "%s: it has no more access than the host: %s", name, guest_describe(&out));
 	mprotect(mem, SIZE, PROT_READ | PROT_WRITE);
-	tap_ok(guest_resume(v, &out) == 0 && out.result == GUEST_L2_VMMCALL && mem[1024] == 0x4c33,
+	tap_ok(guest_resume(v, &out) == 0 && out.result == GUEST_L2_DONE && mem[1024] == 0x4c33,
 	       "%s: resumed, the store succeeds", name);
 	tap_is(call(v, save), 0, "%s: VMSAVE", name);
 	vcpu_destroy(v);
@@ -430,7 +430,7 @@ static void test_nested_refused(void)
 	tap_ok(out.end == GUEST_EXCEPTION && out.vector == 13,
 	       "VMRUN of a VMCB outside of memory: %s", guest_describe(&out));
 	cmd.gpa = BASE;
-	tap_is(call(v, cmd), GUEST_L2_VMMCALL, "the same vCPU then runs one in memory");
+	tap_is(call(v, cmd), GUEST_L2_DONE, "the same vCPU then runs one in memory");
 	vcpu_destroy(v);
 	vm_destroy(vm);
 }

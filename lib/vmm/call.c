@@ -22,6 +22,16 @@ static bool reaches(const struct vcpu *v, const struct guest_cmd *c)
 	return c->gpa <= limit - c->len && c->gpa2 <= limit - c->len;
 }
 
+/* Has the processor what the command needs of it to run nested guests? */
+static bool nests(const struct vcpu *v, const struct guest_cmd *c)
+{
+	if (c->flags & GUEST_NPT && !vcpu_can_nest_paging(v))
+		return false;
+	if (c->op == GUEST_VMSAVE)
+		return v->vm->nesting == GUEST_SVM;
+	return c->op != GUEST_VMRUN || vcpu_can_nest(v);
+}
+
 /* Put the command where the vCPU will find it on its next run. */
 static int prepare(struct vcpu *v, const struct guest_cmd *cmd)
 {
@@ -31,6 +41,8 @@ static int prepare(struct vcpu *v, const struct guest_cmd *cmd)
 	if (!reaches(v, cmd))
 		return vmm_fail(EINVAL, "guest_call: operation %u at 0x%llx in this mode", cmd->op,
 				(ull)cmd->gpa);
+	if (!nests(v, cmd))
+		return vmm_fail(EOPNOTSUPP, "guest_call: nested guests of this kind");
 	if (!v->idle) {
 		ret = vcpu_reset(v);
 		if (ret)

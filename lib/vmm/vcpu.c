@@ -25,6 +25,28 @@
 #define RFLAGS_FIXED 2u
 #define MAX_CPUID    256
 
+/* How KVM says that nested guests are possible, and nested paging for them. */
+#define CPUID_1_ECX_VMX	       (1u << 5)
+#define CPUID_80000001_ECX_SVM (1u << 2)
+#define CPUID_8000000A_EDX_NPT (1u << 0)
+#define MSR_VMX_PROC_CTLS      0x482u /* allowed ones in the upper half */
+#define PROC_CTLS_SECONDARY    (1ull << (32 + 31))
+#define MSR_VMX_PROC_CTLS2     0x48bu
+#define PROC_CTLS2_EPT	       (1ull << (32 + 1))
+#define NO_GPA		       UINT64_MAX
+
+static uint64_t get_msr(struct vcpu *v, uint32_t msr)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entry;
+	} msrs = { .head.nmsrs = 1, .entry.index = msr };
+
+	if (VMM_MUST(vmm_ioctl(v->fd, KVM_GET_MSRS, &msrs)) != 1)
+		vmm_die("KVM_GET_MSRS: no MSR 0x%x", msr);
+	return msrs.entry.data;
+}
+
 static void set_cpuid(struct vcpu *v)
 {
 	size_t size = sizeof(struct kvm_cpuid2) + MAX_CPUID * sizeof(struct kvm_cpuid_entry2);
@@ -35,7 +57,31 @@ static void set_cpuid(struct vcpu *v)
 	cpuid->nent = MAX_CPUID;
 	VMM_MUST(vmm_ioctl(v->vm->kvm, KVM_GET_SUPPORTED_CPUID, cpuid));
 	VMM_MUST(vmm_ioctl(v->fd, KVM_SET_CPUID2, cpuid));
+	for (uint32_t i = 0; i < cpuid->nent; i++) {
+		const struct kvm_cpuid_entry2 *e = &cpuid->entries[i];
+
+		if (e->function == 1 && e->ecx & CPUID_1_ECX_VMX)
+			v->vm->nesting = GUEST_VMX;
+		if (e->function == 0x80000001 && e->ecx & CPUID_80000001_ECX_SVM)
+			v->vm->nesting = GUEST_SVM;
+		if (e->function == 0x8000000a)
+			v->nested_paging = e->edx & CPUID_8000000A_EDX_NPT;
+	}
 	free(cpuid);
+	if (v->vm->nesting == GUEST_VMX)
+		v->nested_paging = get_msr(v, MSR_VMX_PROC_CTLS) & PROC_CTLS_SECONDARY &&
+				   get_msr(v, MSR_VMX_PROC_CTLS2) & PROC_CTLS2_EPT;
+	v->block->nesting = v->vm->nesting;
+}
+
+bool vcpu_can_nest(const struct vcpu *v)
+{
+	return v->vm->nesting != GUEST_NO_NESTING;
+}
+
+bool vcpu_can_nest_paging(const struct vcpu *v)
+{
+	return vcpu_can_nest(v) && v->nested_paging;
 }
 
 struct vcpu *vcpu_create(struct vm *vm, enum vcpu_mode mode)
@@ -133,6 +179,21 @@ static struct kvm_sregs start_sregs(struct vcpu *v)
 	return s;
 }
 
+/*
+ * Leave a nested guest, and VMX operation. On AMD that comes with the system registers: without
+ * EFER.SVME there is no nested guest; on Intel CR4.VMXE cannot be cleared before.
+ */
+static int leave_nested(struct vcpu *v)
+{
+	struct kvm_nested_state none = {
+		.format = KVM_STATE_NESTED_FORMAT_VMX,
+		.size = sizeof(none),
+		.hdr.vmx = { .vmxon_pa = NO_GPA, .vmcs12_pa = NO_GPA },
+	};
+
+	return v->vm->nesting == GUEST_VMX ? vmm_ioctl(v->fd, KVM_SET_NESTED_STATE, &none) : 0;
+}
+
 int vcpu_reset(struct vcpu *v)
 {
 	static const uint64_t text[] = {
@@ -161,6 +222,9 @@ int vcpu_reset(struct vcpu *v)
 	v->run->immediate_exit = 0;
 
 	v->idle = false;
+	ret = leave_nested(v);
+	if (ret)
+		return ret;
 	/*
 	 * On AMD, KVM clears the VMCB at a SHUTDOWN, and with it the root of the nested page
 	 * tables, which in real mode only a change of CR0 brings back.
@@ -172,7 +236,7 @@ int vcpu_reset(struct vcpu *v)
 			return ret;
 		sregs.cr0 ^= CR0_NE;
 	}
-	/* The system registers come first: without EFER.SVME KVM leaves a nested guest. */
+	/* The system registers come first, they end a nested guest. */
 	ret = vcpu_set_sregs(v, &sregs);
 	if (!ret)
 		ret = vmm_ioctl(v->fd, KVM_SET_VCPU_EVENTS, &events);

@@ -46,6 +46,7 @@ struct vm {
 	uint64_t next_table;	      /* next free page-table page in it */
 	uint64_t root_pae, root_long; /* page tables; 0: not built yet */
 	uint64_t root_nested;
+	enum guest_nesting nesting; /* valid once there is a vCPU */
 	unsigned int nr_vcpus;
 	struct vm_slot slots[VM_MAX_SLOTS];
 };
@@ -91,6 +92,7 @@ struct vcpu {
 	size_t run_size;
 	enum vcpu_mode mode;
 	struct guest_block *block; /* this vCPU's command block in low guest memory */
+	bool nested_paging;	   /* see vcpu_can_nest_paging() */
 	bool idle;		   /* the guest waits for a command */
 	bool active;		   /* it has a thread that is not joined yet */
 	pthread_t thread;
@@ -216,6 +218,21 @@ int vm_dirty_clear(struct vm *vm, unsigned int slot, uint64_t first, uint32_t pa
 int vm_map(struct vm *vm, enum vcpu_mode mode, uint64_t gva, uint64_t gpa, uint64_t len,
 	   uint64_t page, uint32_t flags);
 
+/*
+ * The guest-physical address of the entry of 4 KiB that maps gva in these tables, for a test that
+ * has the guest change it; a large page is split. -ENOSPC, -EINVAL: as above.
+ */
+int64_t vm_entry(struct vm *vm, enum vcpu_mode mode, uint64_t gva);
+
+/*
+ * The same for the tables of GUEST_NPT, NPT or EPT as the processor has it, by which nested
+ * guests see guest-physical memory at their own physical addresses, gpa2. The VM needs a vCPU
+ * before. In all formats bit 1 of an entry is that for writing.
+ */
+int vm_map_nested(struct vm *vm, uint64_t gpa2, uint64_t gpa, uint64_t len, uint64_t page,
+		  uint32_t flags);
+int64_t vm_nested_entry(struct vm *vm, uint64_t gpa2);
+
 /* ---- vCPUs ---- */
 
 /*
@@ -223,6 +240,13 @@ int vm_map(struct vm *vm, enum vcpu_mode mode, uint64_t gva, uint64_t gpa, uint6
  * the guest program. Up to GUEST_MAX_VCPUS in a VM, in any mix of modes. Dies.
  */
 struct vcpu *vcpu_create(struct vm *vm, enum vcpu_mode mode);
+
+/*
+ * Can the guest run nested guests (GUEST_VMRUN), and with nested paging (GUEST_NPT)? KVM offers
+ * that by CPUID and MSRs. Commands that need what is not there fail with -EOPNOTSUPP, unrun.
+ */
+bool vcpu_can_nest(const struct vcpu *v);
+bool vcpu_can_nest_paging(const struct vcpu *v);
 
 /* Free it; its thread must be joined. The kernel keeps the vCPU until the VM goes. */
 void vcpu_destroy(struct vcpu *v);
