@@ -136,6 +136,18 @@ void buf_open(struct buf *b, const struct pfnmap_create *spec)
 		tap_bail("PFNMAP_CREATE of %s: %s", buf_name(b), strerror(errno));
 }
 
+bool buf_missing(const struct pfnmap_create *spec)
+{
+	struct buf b;
+
+	if (buf_try_open(&b, spec)) {
+		buf_close(&b);
+		return false;
+	}
+	tap_skip(1, "%s: this host has no such device", buf_name(&b));
+	return true;
+}
+
 void buf_map(struct buf *b, int prot)
 {
 	b->map = mmap(NULL, b->size, prot, MAP_SHARED, b->fd, 0);

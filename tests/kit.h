@@ -95,6 +95,12 @@ bool buf_try_open(struct buf *b, const struct pfnmap_create *spec);
 /* The same without an exception. */
 void buf_open(struct buf *b, const struct pfnmap_create *spec);
 
+/*
+ * Can this host not have such a buffer, because there is no device with memory? Then a check is
+ * counted as skipped, which says so.
+ */
+bool buf_missing(const struct pfnmap_create *spec);
+
 /* Map all of it, anywhere, with PROT_* flags; b->map. Take it away again. */
 void buf_map(struct buf *b, int prot);
 void buf_unmap(struct buf *b);

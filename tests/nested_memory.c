@@ -211,6 +211,8 @@ int main(void)
 	kit_start();
 	look();
 	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
+		if (buf_missing(&specs[i]))
+			continue;
 		for (int small = 0; small < 2; small++) {
 			test_marks(&specs[i], small);
 			test_zap(&specs[i], small);

@@ -20,6 +20,11 @@
 #define PS 0x80ull
 #define NX (1ull << 63)
 
+/* Of EPT entries. */
+#define EPT_R	0x1ull
+#define EPT_RWX 0x7ull
+#define EPT_WB	0x30ull
+
 /* A VM without a kernel behind it; its low memory ends where the allocation does. */
 static struct vm *new_vm(void)
 {
@@ -117,6 +122,58 @@ static void split(void)
 	       "PAE reaches memory above 4 GiB");
 	tap_ok(maps(vm, VCPU_PAE, 3 * GIB + MIB, 64 * GIB + MIB, 4 * KIB, NX), "with 4 KiB pages");
 	tap_ok(maps(vm, VCPU_LONG, 3 * GIB, 3 * GIB, 2 * MIB, W), "long mode has its own tables");
+	free_vm(vm);
+}
+
+/* What a processor of Intel does with gpa2: the entry that maps it, 0 if there is none or it is bad. */
+static uint64_t walk_ept(struct vm *vm, uint64_t gpa2, uint64_t *size)
+{
+	uint64_t table = vm_nested_root(vm), entry;
+
+	for (int shift = 39;; shift -= 9) {
+		memcpy(&entry, (char *)vm->low + table + (gpa2 >> shift & 511) * 8, 8);
+		if (!(entry & EPT_R))
+			return 0;
+		*size = 1ull << shift;
+		if (shift == 12 || entry & PS)
+			return entry;
+		/* Bits 3 to 7 of an entry that has a table below it are reserved. */
+		if (entry & 0xf8 || (entry & EPT_RWX) != EPT_RWX)
+			return 0;
+		table = entry & 0x000ffffffffff000ull;
+	}
+}
+
+static void nested(void)
+{
+	struct vm *vm = new_vm();
+	uint64_t bad = 0, size = 0, entry;
+	int64_t at;
+
+	vm->nesting = GUEST_VMX;
+	for (uint64_t gpa = 0; gpa < 4 * GIB; gpa += 2 * MIB)
+		bad += walk_ept(vm, gpa, &size) != (gpa | EPT_WB | EPT_RWX | PS) || size != 2 * MIB;
+	tap_is(bad, 0, "EPT maps the first 4 GiB to themselves, write-back");
+	tap_is(vm_map_nested(vm, GIB + 4 * KIB, 64 * GIB, 4 * KIB, 4 * KIB, VM_MAP_RO | VM_MAP_NX),
+	       0, "4 KiB in EPT");
+	tap_is(walk_ept(vm, GIB + 4 * KIB, &size), 64 * GIB | EPT_WB | EPT_R,
+	       "are mapped to be read only");
+	tap_is(walk_ept(vm, GIB + 8 * KIB, &size), (GIB + 8 * KIB) | EPT_WB | EPT_RWX,
+	       "their neighbours are as before, and no large page");
+	at = vm_nested_entry(vm, GIB + 4 * KIB);
+	memcpy(&entry, (char *)vm->low + at, 8);
+	tap_is(entry, 64 * GIB | EPT_WB | EPT_R, "vm_nested_entry() finds the entry");
+	tap_ok(maps(vm, VCPU_LONG, GIB + 4 * KIB, GIB + 4 * KIB, 2 * MIB, W),
+	       "the guest's own tables are others");
+	free_vm(vm);
+
+	vm = new_vm();
+	vm->nesting = GUEST_SVM;
+	memcpy(&entry, (char *)vm->low + vm_nested_entry(vm, GIB), 8);
+	tap_is(entry, GIB | 0x67, "NPT has entries of long mode");
+	memcpy(&entry, (char *)vm->low + vm_entry(vm, VCPU_LONG, GIB + 4 * KIB), 8);
+	tap_is(entry, (GIB + 4 * KIB) | 0x67, "vm_entry() splits a large page");
+	tap_is(vm_entry(vm, VCPU_REAL, 0), -EINVAL, "there is none in real mode");
 	free_vm(vm);
 }
 
@@ -245,6 +302,7 @@ int main(void)
 {
 	identity();
 	split();
+	nested();
 	limits();
 	slots();
 	sums();
