@@ -15,6 +15,8 @@
 #define MSR_VMX_BASIC	    0x480u
 #define BASIC_TRUE_CTLS	    (1ull << 55)
 #define MSR_VMX_PROC2_CTLS  0x48bu
+#define MSR_VMX_EPT_CAP	    0x48cu
+#define EPT_CAP_AD	    (1u << 21)
 #define MSR_EFER	    0xc0000080u
 #define CR4_VMXE	    (1ull << 13)
 
@@ -31,6 +33,7 @@
 #define EPTP			0x201a
 #define   EPTP_WB		(6u << 0)
 #define   EPTP_4_LEVELS		(3u << 3)
+#define   EPTP_AD		(1u << 6)
 #define LINK_POINTER		0x2800
 #define GUEST_EFER		0x2806
 #define HOST_EFER		0x2c02
@@ -143,7 +146,8 @@ static void build(const struct guest_block *b)
 
 	if (c->flags & GUEST_NPT) {
 		proc2 |= PROC2_EPT;
-		put(EPTP, b->ncr3 | EPTP_WB | EPTP_4_LEVELS);
+		put(EPTP, b->ncr3 | EPTP_WB | EPTP_4_LEVELS |
+				  (rdmsr(MSR_VMX_EPT_CAP) & EPT_CAP_AD ? EPTP_AD : 0));
 	}
 	if (c->flags & GUEST_MSR_BITMAP) {
 		proc |= PROC_MSR_BITMAP;
@@ -215,6 +219,14 @@ static bool launch(const struct guest_cmd *c, uint64_t value, uint64_t *word)
 	return !failed;
 }
 
+/* The tables may have changed since the last command. */
+static void invept_all(void)
+{
+	const uint64_t descriptor[2] = { 0 }, all_contexts = 2;
+
+	asm volatile("invept %0, %1" : : "m"(descriptor), "r"(all_contexts) : "memory", "cc");
+}
+
 static void *zero_page(uint64_t gpa)
 {
 	for (unsigned int off = 0; off < 4096; off += 8)
@@ -238,6 +250,8 @@ void vmx_run(struct guest_block *b, uint64_t value)
 		return;
 	if (vmx_op("vmclear", vmcs) && vmx_op("vmptrld", vmcs)) {
 		build(b);
+		if (b->cmd.flags & GUEST_NPT)
+			invept_all();
 		if (!launch(&b->cmd, value, &word)) {
 			b->result += get(INSTRUCTION_ERROR);
 		} else if (get(EXIT_REASON) == REASON_VMCALL) {

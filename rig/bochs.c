@@ -217,8 +217,7 @@ static int fill_disk(const struct host_opts *o, int disk, char *info, uint32_t *
 		if (p->p_type != PT_LOAD || !p->p_filesz)
 			continue;
 		if (p->p_paddr < BOOT_INFO + BOOT_INFO_SIZE || p->p_paddr > INITRAMFS ||
-		    p->p_memsz > INITRAMFS - p->p_paddr ||
-		    (char *)(load + 3) > info + BOOT_CMDLINE)
+		    p->p_memsz > INITRAMFS - p->p_paddr || (char *)(load + 3) > info + BOOT_CMDLINE)
 			break;
 		if (put(disk, load++, sectors, kernel.data + p->p_offset, p->p_filesz, p->p_paddr))
 			goto failed;
@@ -379,11 +378,11 @@ static void discard_files(const struct host_opts *o)
 
 static int bochs_check(const struct host_opts *o, char *error, size_t size)
 {
-	const char *what = o->icount	       ? "--icount" :
-			   o->multi	       ? "--thread multi" :
-			   o->terminal	       ? "a shell" :
+	const char *what = o->icount		 ? "--icount" :
+			   o->multi		 ? "--thread multi" :
+			   o->terminal		 ? "a shell" :
 			   o->extra && *o->extra ? "--device" :
-						 NULL;
+						   NULL;
 
 	if (what)
 		snprintf(error, size, "an Intel host has no %s: Bochs does not know such a thing",

@@ -42,8 +42,8 @@ struct host_opts {
 	bool multi;	    /* one emulator thread per CPU: true concurrency, with artefacts */
 	bool no_9p;	    /* do not offer the machine's root directory */
 	bool terminal;	    /* console on standard input and output, and in console.log */
-	const char *const *extra; /* further arguments for QEMU, NULL-terminated; or NULL */
-	int timeout_s;		  /* life span, after which the host is lost; 0: no limit */
+	const char *const *extra;  /* further arguments for QEMU, NULL-terminated; or NULL */
+	int timeout_s;		   /* life span, after which the host is lost; 0: no limit */
 	host_progress_fn progress; /* or NULL */
 	void *progress_ctx;
 };

@@ -38,8 +38,7 @@ static long tsc_khz(void)
 	return (long)(ticks * 1000000 / ns);
 }
 
-static void __attribute__((noreturn))
-exec_qemu(const struct host_opts *o, int channel, int qmp)
+static void __attribute__((noreturn)) exec_qemu(const struct host_opts *o, int channel, int qmp)
 {
 	/* Every host's devices; with -nodefaults it has nothing else. */
 	static const char *const common[][2] = {

@@ -15,6 +15,7 @@
  * never by what maps ahead.
  */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "tests/kit.h"
 
@@ -84,15 +85,22 @@ static uint32_t marks(const struct buf *b, uint32_t page)
 	return flags;
 }
 
+/* KVM's own page tables have bits for accessed and dirty pages. Without, it maps nothing ahead. */
+static bool has_ad(void)
+{
+	return access("/sys/module/kvm_intel", F_OK) || !kit_npt() ||
+	       kit_param("kvm_intel", "eptad");
+}
+
 static void test_marks(const struct pfnmap_create *spec, bool small)
 {
 	uint64_t offset = PAGE * KIT_PAGE + 8, gpa = KIT_GPA + offset;
 	const char *leaf = small ? "4 KiB" : "2 MiB", *why;
-	bool counted = spec->kind == PFNMAP_MIXED;
+	bool counted = spec->kind == PFNMAP_MIXED, ahead = counted && has_ad();
 	struct vm *vm = vm_create(0);
 	struct vcpu *v = vcpu_create(vm, VCPU_LONG);
 	struct guest_outcome out;
-	uint32_t expected = 0;
+	uint32_t expected = 0, look_at = UINT32_MAX;
 	struct buf b;
 
 	buf_open(&b, spec);
@@ -126,13 +134,16 @@ static void test_marks(const struct pfnmap_create *spec, bool small)
 	VMM_MUST(vm_slot_delete(vm, KIT_SLOT));
 	/*
 	 * Each mark of an accessed page changes PG_referenced: the fault, the look at the table,
-	 * the zap, and that of get_user_pages().
+	 * the zap, and that of get_user_pages(). On the LRU list it depends on when the page came
+	 * to be there, too; without bits for accessed pages, on what KVM makes of their absence.
 	 */
+	if (b.start[PAGE].flags & PFNMAP_PAGE_LRU || !has_ad())
+		look_at = PFNMAP_PAGE_DIRTY;
 	if (page_refcounted(&b.start[PAGE]))
 		expected = PFNMAP_PAGE_DIRTY | (small != counted ? PFNMAP_PAGE_REFERENCED : 0);
-	tap_is(marks(&b, PAGE), expected, "%s, %s: marked accessed and dirty as often as by stock",
-	       buf_name(&b), leaf);
-	tap_is(marks(&b, AHEAD) & PFNMAP_PAGE_DIRTY, counted ? PFNMAP_PAGE_DIRTY : 0,
+	tap_is(marks(&b, PAGE) & look_at, expected & look_at,
+	       "%s, %s: marked accessed and dirty as often as by stock", buf_name(&b), leaf);
+	tap_is(marks(&b, AHEAD) & PFNMAP_PAGE_DIRTY, ahead ? PFNMAP_PAGE_DIRTY : 0,
 	       "%s, %s: what is mapped ahead, too", buf_name(&b), leaf);
 	why = buf_changes(&b);
 	if (!tap_ok(!why, "%s, %s: nothing else", buf_name(&b), leaf))

@@ -25,6 +25,8 @@ typedef unsigned long long ull;
  */
 #define EPT_X  (1ull << 2)
 #define EPT_WB (6ull << 3)
+#define EPT_A  (1ull << 8)
+#define EPT_D  (1ull << 9)
 
 /* What tables are like; nested ones of AMD are those of long mode. */
 enum format { PAE, LONG, EPT };
@@ -63,8 +65,7 @@ static int make_table(struct vm *vm, uint64_t *entry, unsigned int shift, enum f
 	if (gpa < 0)
 		return gpa;
 	table = table_at(vm, gpa);
-	if (format != EPT)
-		bits |= PTE_A;
+	bits |= format == EPT ? EPT_A : PTE_A;
 	if (format == PAE && shift == SHIFT_1G)
 		bits = PTE_P; /* the others are reserved in a PDPTE */
 	if (*entry & PTE_P) {
@@ -109,7 +110,7 @@ static int map_range(struct vm *vm, uint64_t root, enum format format, uint64_t 
 	if (!(flags & VM_MAP_RO))
 		bits |= PTE_W;
 	if (format == EPT)
-		bits |= EPT_WB | (flags & VM_MAP_NX ? 0 : EPT_X);
+		bits |= EPT_WB | EPT_A | EPT_D | (flags & VM_MAP_NX ? 0 : EPT_X);
 	else
 		bits |= PTE_U | PTE_A | PTE_D | (flags & VM_MAP_NX ? PTE_NX : 0);
 	if (shift > SHIFT_4K)

@@ -23,7 +23,7 @@
 /* Of EPT entries. */
 #define EPT_R	0x1ull
 #define EPT_RWX 0x7ull
-#define EPT_WB	0x30ull
+#define EPT_WB	0x330ull /* with the bits for accessed and dirty */
 
 /* A VM without a kernel behind it; its low memory ends where the allocation does. */
 static struct vm *new_vm(void)
