@@ -6,7 +6,7 @@ TESTS_IN_TABLES := $(shell awk '/^[^\#]/ { where = "host"; prog = $$1; \
 	for (i = 5; i <= NF; i++) { \
 		if ($$i == "machine") where = "machine"; \
 		if ($$i == "--") { prog = $$(i + 1); break } } \
-	if (NF) print where "/" prog }' tests/table tests/rig.table | sort -u)
+	if (NF) print where "/" prog }' $(wildcard tests/*.table) tests/table | sort -u)
 tests_for = $(patsubst tests/%.c,%,$(wildcard $(patsubst $(1)/%,tests/%.c,$(filter $(1)/%,$(TESTS_IN_TABLES)))))
 
 TEST_HOST := $(addprefix $(B)/host/,$(call tests_for,host))
