@@ -52,4 +52,12 @@ check-rig: initramfs programs
 	$(Q)$(RIG) test --kernel $(REL) --name $(call part,rig) $(if $(ONLY),--only $(ONLY)) $(if $(GROUP),--group $(GROUP)) \
 		$(if $(KVM),--kvm $(KVM)) tests/table
 
+# The emulator is installed only for those who want it; bochs-term is the smallest of its displays.
+.PHONY: check-intel
+check-intel: initramfs programs
+	$(Q)scripts/deps.sh bochs bochs-term bochsbios vgabios
+	$(Q)$(RIG) test --host intel --workers 1 --name intel --kernel $(REL) \
+		$(if $(ONLY),--only $(ONLY)) $(if $(GROUP),--group $(GROUP)) \
+		$(if $(KVM),--kvm $(KVM)) tests/intel.table
+
 -include $(wildcard $(B)/rig/*.d)

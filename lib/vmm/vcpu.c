@@ -25,6 +25,12 @@
 #define RFLAGS_FIXED 2u
 #define MAX_CPUID    256
 
+/*
+ * Nothing interrupts these guests. But the emulator Bochs overlooks that an interrupt ends a run of
+ * the guest if interrupts were off before the entry, in KVM, and stay off behind it.
+ */
+#define RFLAGS_IF (1u << 9)
+
 /* How KVM says that nested guests are possible, and nested paging for them. */
 #define CPUID_1_ECX_VMX	       (1u << 5)
 #define CPUID_80000001_ECX_SVM (1u << 2)
@@ -209,7 +215,7 @@ int vcpu_reset(struct vcpu *v)
 		.rip = text[v->mode] + GUEST_ENTRY,
 		.rsp = GUEST_STACKS + (v->id + 1) * GUEST_STACK_SIZE,
 		.rdi = block,
-		.rflags = RFLAGS_FIXED,
+		.rflags = RFLAGS_FIXED | RFLAGS_IF,
 	};
 	bool shutdown = v->run->exit_reason == KVM_EXIT_SHUTDOWN;
 	int ret;
