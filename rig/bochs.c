@@ -345,8 +345,8 @@ static int make_files(const struct host_opts *o, unsigned int port, char *error,
 		       /* Linux reads model-specific registers that are not there, all the time. */
 		       "error: action=report, cpu0=ignore\n"
 		       "info: action=ignore\n",
-		       o->cpus ? o->cpus : 1, IPS, mem, mem, o->logdir, BOOT_ROM,
-		       o->logdir, BOOT_INFO, o->logdir, cylinders, o->logdir, port);
+		       o->cpus ? o->cpus : 1, IPS, mem, mem, o->logdir, BOOT_ROM, o->logdir,
+		       BOOT_INFO, o->logdir, cylinders, o->logdir, port);
 	if ((size_t)len >= sizeof(config)) {
 		snprintf(error, size, "%s: the path is too long", o->logdir);
 		return -1;
