@@ -141,13 +141,15 @@ static void put_segment(unsigned int segment, uint16_t selector, uint32_t rights
 static void build(const struct guest_block *b)
 {
 	const struct guest_cmd *c = &b->cmd;
-	uint32_t ctls = rdmsr(MSR_VMX_BASIC) & BASIC_TRUE_CTLS ? MSR_VMX_TRUE_CTLS : MSR_VMX_CTLS;
+	bool true_ctls = rdmsr(MSR_VMX_BASIC) & BASIC_TRUE_CTLS;
+	uint32_t ctls = true_ctls ? MSR_VMX_TRUE_CTLS : MSR_VMX_CTLS;
 	uint32_t proc = PROC_HLT, proc2 = 0;
 
 	if (c->flags & GUEST_NPT) {
+		bool has_ad = rdmsr(MSR_VMX_EPT_CAP) & EPT_CAP_AD;
+
 		proc2 |= PROC2_EPT;
-		put(EPTP, b->ncr3 | EPTP_WB | EPTP_4_LEVELS |
-				  (rdmsr(MSR_VMX_EPT_CAP) & EPT_CAP_AD ? EPTP_AD : 0));
+		put(EPTP, b->ncr3 | EPTP_WB | EPTP_4_LEVELS | (has_ad ? EPTP_AD : 0));
 	}
 	if (c->flags & GUEST_MSR_BITMAP) {
 		proc |= PROC_MSR_BITMAP;
