@@ -125,7 +125,7 @@ static void split(void)
 	free_vm(vm);
 }
 
-/* What a processor of Intel does with gpa2: the entry that maps it, 0 if there is none or it is bad. */
+/* What Intel's would do with gpa2: the entry that maps it; 0 if there is none or a bad one. */
 static uint64_t walk_ept(struct vm *vm, uint64_t gpa2, uint64_t *size)
 {
 	uint64_t table = vm_nested_root(vm), entry;
