@@ -75,17 +75,19 @@ update:
 ifneq ($(filter-out help clean update,$(MAKECMDGOALS)),)
 
 KERNEL_MK := $(B)/kernels/$(KERNEL).mk
-ifneq ($(shell scripts/kernel.sh $(KERNEL) $(KERNEL_MK) && echo ok),ok)
+ifneq ($(shell scripts/kernel.sh $(KERNEL) $(KERNEL_MK) $(B)/cache && echo ok),ok)
 $(error stopped)
 endif
 include $(KERNEL_MK)
 R := $(B)/$(REL)
 LOCK = scripts/locked.sh $(R)/$(1).lock
-KDIR := $(shell scripts/headers.sh $(HEADERS_PKG) $(VERSION) $(R)/headers)
+# In front of what fetches packages that are not of this machine's architecture.
+FOREIGN := $(if $(filter-out amd64,$(ARCH)),scripts/foreign.sh $(ARCH) $(B)/cache/$(ARCH))
+KDIR := $(shell $(FOREIGN) scripts/headers.sh $(HEADERS_PKG) $(VERSION) $(R)/headers)
 ifeq ($(KDIR),)
 $(error stopped)
 endif
-KCOMMON := /usr/src/$(HEADERS_PKG:-amd64=-common)
+KCOMMON := /usr/src/$(patsubst %-686-pae,%-common,$(HEADERS_PKG:-amd64=-common))
 SERIES_DIR ?= kvm/series/$(SERIES)
 NEW_DIR ?= kvm/new
 
@@ -94,6 +96,19 @@ UCFLAGS := -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -I. -Ilib/vmm -
 # The drivers' interfaces are in the kernel's headers package, but not in linux-libc-dev.
 UAPI_FLAGS := -idirafter $(KCOMMON)/include/uapi -D__user=
 
+# Where the objects and programs for the emulated host are. For a 32-bit one they are built from the
+# same sources, by one rule; elsewhere each directory's rules.mk has it.
+H := $(B)
+M32 :=
+ifeq ($(ARCH),i386)
+H := $(B)/i386
+M32 := -m32
+$(H)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) -m32 -D_FILE_OFFSET_BITS=64 -idirafter /usr/include/x86_64-linux-gnu $(UCFLAGS) -MMD -c -o $@ $<
+-include $(wildcard $(H)/*/*.d $(H)/*/*/*.d)
+endif
+
 # Of the directories' rules.mk: programs for the emulated host, programs for
 # this machine.
 HOST_PROGS :=
@@ -101,21 +116,22 @@ TOOLS :=
 
 # Changes only when the release gets other packages.
 $(R)/version: FORCE
-	$(Q)mkdir -p $(@D) && echo $(VERSION) | cmp -s - $@ || echo $(VERSION) >$@
+	$(Q)mkdir -p $(@D) && echo $(sort $(VERSION) $(SOURCE_VERSION)) | cmp -s - $@ || \
+		echo $(sort $(VERSION) $(SOURCE_VERSION)) >$@
 
 IMAGE := $(R)/image
 VMLINUZ := $(IMAGE)/boot/vmlinuz-$(REL)
 $(VMLINUZ): $(R)/version
-	$(Q)$(call LOCK,image) scripts/fetch.sh image $(IMAGE_PKG) $(VERSION) $(IMAGE)
+	$(Q)$(call LOCK,image) $(FOREIGN) scripts/fetch.sh image $(IMAGE_PKG) $(VERSION) $(IMAGE)
 	$(Q)touch $@
 
-SOURCE := $(B)/cache/$(SOURCE_PKG)_$(VERSION).tar.xz
+SOURCE := $(B)/cache/$(SOURCE_PKG)_$(SOURCE_VERSION).tar.xz
 $(SOURCE): | $(R)/version
-	$(Q)$(call LOCK,source) scripts/fetch.sh source $(SOURCE_PKG) $(VERSION) $@
+	$(Q)$(call LOCK,source) scripts/fetch.sh source $(SOURCE_PKG) $(SOURCE_VERSION) $@
 
 STOCK := $(R)/stock/arch/x86/kvm/Kbuild
 $(STOCK): $(R)/version kvm/prepare.sh kvm/Kbuild | $(SOURCE)
-	@printf '  %-8s %s\n' EXTRACT "KVM from $(SOURCE_PKG) $(VERSION)"
+	@printf '  %-8s %s\n' EXTRACT "KVM from $(SOURCE_PKG) $(SOURCE_VERSION)"
 	$(Q)$(call LOCK,kvm) kvm/prepare.sh $(SOURCE) $(R)/stock
 
 # Changes only when what is in the series does, not with the times of files.

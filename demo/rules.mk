@@ -4,7 +4,8 @@
 DEMO := $(B)/bin/demo
 TOOLS += $(DEMO)
 DEMO_HOST := $(B)/host/pages $(B)/host/picture
-HOST_PROGS += $(DEMO_HOST)
+# Its guests are 64-bit ones.
+HOST_PROGS += $(if $(FOREIGN),,$(DEMO_HOST))
 
 $(B)/demo/%.o: demo/%.c demo/rules.mk
 	@mkdir -p $(@D)
@@ -34,6 +35,7 @@ $(B)/demo/scene_blob.o: demo/scene_blob.S $(B)/demo/scene.bin
 
 .PHONY: demo
 demo: initramfs $(DEMO) $(B)/guest/ivshmem.cpio
+	$(if $(FOREIGN),$(error the demonstration is not for a 32-bit host))
 	$(DEMO) $(abspath $(B)) $(REL)
 
 -include $(wildcard $(B)/demo/*.d)

@@ -22,9 +22,11 @@ new=${4:-}
 tmp=$out.tmp
 
 # What is taken from the tarball; patches can change these files and no others.
+# KVM of 6.1.187 wants a newer insn-eval.h than the headers of 6.1.176 have.
 wanted='*/arch/x86/kvm */virt/kvm */include/trace/events/kvm.h
 	*/include/linux/kvm*.h */include/uapi/linux/kvm*.h
 	*/arch/x86/include/asm/kvm*.h */arch/x86/include/uapi/asm/kvm*.h
+	*/arch/x86/include/asm/insn-eval.h
 	*/Documentation/virt/kvm
 	*/Documentation/admin-guide/kernel-parameters.txt'
 

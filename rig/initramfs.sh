@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Packs the initramfs of the emulated host: initramfs.sh RELEASE OUTPUT INIT [PROGRAM...]
+# Packs the initramfs of the emulated host: initramfs.sh RELEASE OUTPUT INIT [PROGRAM...]; $BUSYBOX
+# is the host's busybox if it cannot be the machine's.
 set -eu
 
 rel=$1 out=$2 init=$3
@@ -26,7 +27,7 @@ mkdir -p "$tmp/bin" "$tmp/dev" "$tmp/proc" "$tmp/sys" "$tmp/tmp" "$tmp/machine" 
 	"$tmp/modules/stock" "$tmp/modules/patched"
 
 cp "$init" "$tmp/init"
-cp "$(command -v busybox)" "$tmp/bin/busybox"
+cp "${BUSYBOX:-$(command -v busybox)}" "$tmp/bin/busybox"
 for applet in $(busybox --list); do
 	[ "$applet" = busybox ] || ln -s busybox "$tmp/bin/$applet"
 done

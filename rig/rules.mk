@@ -27,8 +27,13 @@ $(RIG): $(patsubst %,$(B)/rig/%.o,main test table tap matrix) $(LIBHOST)
 	$(Q)$(CC) -static -o $@ $^
 
 # Not in /bin of the host: PID 1 is at home in its root.
-$(B)/rig/init: $(B)/rig/init.o $(B)/rig/stream.o
-	$(Q)$(CC) -static -o $@ $^
+$(H)/rig/init: $(H)/rig/init.o $(H)/rig/stream.o
+	$(Q)$(CC) $(M32) -static -o $@ $^
+
+# The host's shell and its like, and the machine's where it is of the same kind.
+BUSYBOX := $(if $(FOREIGN),$(B)/cache/busybox-$(ARCH)/bin/busybox)
+$(BUSYBOX):
+	$(Q)$(FOREIGN) scripts/fetch.sh package busybox-static '' $(@D:/bin=)
 
 $(R)/vmlinux: $(VMLINUZ) rig/vmlinux.sh
 	@printf '  %-8s %s\n' UNPACK $@
@@ -36,10 +41,10 @@ $(R)/vmlinux: $(VMLINUZ) rig/vmlinux.sh
 
 # A second expansion, since later fragments add to the programs.
 .SECONDEXPANSION:
-$(R)/initramfs.cpio: rig/initramfs.sh $(B)/rig/init $(VMLINUZ) $(MODULES) \
+$(R)/initramfs.cpio: rig/initramfs.sh $(H)/rig/init $(BUSYBOX) $(VMLINUZ) $(MODULES) \
 		$(R)/exporter/pfnmap_exporter.ko $$(HOST_PROGS)
 	@printf '  %-8s %s\n' PACK $@
-	$(Q)rig/initramfs.sh $(REL) $@ $(B)/rig/init $(HOST_PROGS)
+	$(Q)BUSYBOX=$(BUSYBOX) rig/initramfs.sh $(REL) $@ $(H)/rig/init $(HOST_PROGS)
 
 initramfs: $(R)/vmlinux
 

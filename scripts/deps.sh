@@ -6,6 +6,9 @@ set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
+# What is installed is always the machine's own.
+unset APT_CONFIG
+
 tools='gcc make libc6-dev linux-libc-dev patch xz-utils zstd kmod git
        qemu-system-x86 busybox-static'
 

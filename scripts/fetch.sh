@@ -5,6 +5,7 @@
 #   fetch.sh image PACKAGE VERSION DIR     DIR becomes the unpacked image
 #   fetch.sh headers PACKAGE VERSION DIR   DIR becomes the unpacked headers, which
 #       find the machine's /usr/lib, and a file "version"
+#   fetch.sh package PACKAGE '' DIR        DIR becomes the newest version, unpacked
 set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -26,9 +27,9 @@ fail() {
 }
 
 download() {
-	step FETCH "$package $version"
+	step FETCH "$package${version:+ $version}"
 	# The sandbox user of apt cannot write below a private home directory.
-	get="apt-get -q -o APT::Sandbox::User=root download $package=$version"
+	get="apt-get -q -o APT::Sandbox::User=root download $package${version:+=$version}"
 	(cd "$tmp" && $get) >"$log" 2>&1 || {
 		apt_update
 		(cd "$tmp" && $get) >"$log" 2>&1
@@ -58,6 +59,11 @@ source)
 	fi
 	touch -c "$tmp/tar"
 	mv -f "$tmp/tar" "$out"
+	;;
+package)
+	download
+	rm -rf "$out"
+	mv "$tmp/root" "$out"
 	;;
 image)
 	download

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Have the kernel headers that modules are built against: headers.sh PACKAGE
 # VERSION DIR installs the package and prints its directory. Where the package
-# depends on an image, whose maintainer scripts are not wanted, it is unpacked
-# below DIR instead, and only what else it depends on is installed.
+# depends on an image, whose maintainer scripts are not wanted, or is not of this
+# machine's architecture (foreign.sh), it is unpacked below DIR instead, and only
+# what else it depends on is installed, and what builds 32-bit programs.
 set -eu
 here=$(dirname "$0")
 # shellcheck source=scripts/lib.sh
@@ -40,14 +41,16 @@ others() {
 		}'
 }
 
-if ! apt-cache show "$package=$version" | grep -q '^Depends:.*linux-image-'; then
+foreign=${APT_CONFIG:-}
+if [ -z "$foreign" ] &&
+   ! apt-cache show "$package=$version" | grep -q '^Depends:.*linux-image-'; then
 	"$here/deps.sh" "$package=$version"
 	echo "/$src"
 	exit 0
 fi
 
 # shellcheck disable=SC2046 # package names
-"$here/deps.sh" $(others)
+"$here/deps.sh" $(others) ${foreign:+libc6-dev-i386 lib32gcc-12-dev}
 if [ "$(cat "$dir/version" 2>/dev/null)" != "$version" ]; then
 	"$here/fetch.sh" headers "$package" "$version" "$dir"
 fi

@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # Resolve KERNEL, a series (6.1) or a release (6.1.0-56-amd64), into a release
-# and its packages: kernel.sh KERNEL OUT writes them to OUT as make variables.
-# An answer stands until kernels.conf or the machine's package lists change;
-# UPDATE=1 asks Debian for new lists first.
+# and its packages: kernel.sh KERNEL OUT CACHE writes them to OUT as make variables;
+# the package lists of other architectures are kept below CACHE. An answer stands
+# until kernels.conf or the machine's package lists change; UPDATE=1 asks Debian for
+# new lists first.
 set -eu
 here=$(dirname "$0")
 # shellcheck source=scripts/lib.sh
@@ -11,6 +12,7 @@ here=$(dirname "$0")
 
 kernel=$1
 out=$2
+cache=$3
 conf=${KERNELS_CONF:-$here/../kernels.conf}
 lists=${APT_LISTS:-/var/lib/apt/lists}
 
@@ -27,12 +29,19 @@ if [ -z "$row" ]; then
 fi
 # shellcheck disable=SC2086 # the columns of the row
 set -f && set -- $row && set +f
-series=$1 pattern=$2 oldest=$3 source=$4 image=$5 headers=$6
+name=$1 pattern=$2 oldest=$3 source=$4 image=$5 headers=$6 arch=${7:-amd64}
+
+# From here on apt is of that architecture.
+foreign=${APT_CONFIG:-}
+if [ "$arch" != amd64 ] && [ -z "$foreign" ]; then
+	[ -z "${UPDATE:-}" ] || apt_update
+	exec "$here/foreign.sh" "$arch" "$cache/$arch" "$0" "$kernel" "$out" "$cache"
+fi
 
 # Prints "VERSION RELEASE" of the newest release that has an image, headers
-# and source of one version.
+# and source of one version; of another architecture, image and headers.
 newest() {
-	if [ "$kernel" = "$series" ]; then
+	if [ "$kernel" = "$name" ]; then
 		pre=${image%%@*}
 		post=${image#*@}
 		releases=$(apt-cache pkgnames "$pre" | sed -n "s/^$pre\(.*\)$post\$/\1/p" |
@@ -48,7 +57,7 @@ newest() {
 	# shellcheck disable=SC2086 # package names
 	apt-cache madison $packages |
 		awk -v source="$source" -v image="$image" -v headers="$headers" \
-		    -v releases="$releases" '
+		    -v releases="$releases" -v any_source="$foreign" '
 			$NF == "Sources" { next }
 			{ has[$1, $3] = 1; version[$3] = 1 }
 			function name(pattern, release) {
@@ -61,9 +70,15 @@ newest() {
 					for (v in version)
 						if (((name(image, r[i]), v) in has) &&
 						    ((name(headers, r[i]), v) in has) &&
-						    ((source, v) in has))
+						    (any_source || (source, v) in has))
 							print v, r[i]
 			}' | sort -V | tail -n 1
+}
+
+# The newest version of the source that this machine's architecture is offered.
+newest_source() {
+	env -u APT_CONFIG apt-cache madison "$source" | awk '$NF != "Sources" { print $3 }' |
+		sort -V | tail -n 1
 }
 
 [ -z "${UPDATE:-}" ] || apt_update
@@ -79,21 +94,26 @@ if [ -z "$found" ] && [ -s "$out" ]; then
 fi
 [ -n "$found" ] ||
 	die "Debian does not offer image, headers and source of one version for" \
-	    "'$kernel': see 'apt-cache pkgnames ${image%%@*}${series}.'"
+	    "'$kernel': see 'apt-cache pkgnames ${image%%@*}${name%-*}.'"
 
 version=${found% *}
 release=${found#* }
-dpkg --compare-versions "$version" ge "$oldest" ||
-	die "$release is of $version, too old for the series: use a release of" \
-	    "$oldest or newer (KERNEL=$series selects the newest that Debian offers)"
+source_version=$version
+[ -z "$foreign" ] || source_version=$(newest_source)
+dpkg --compare-versions "$source_version" ge "$oldest" ||
+	die "$release is of $source_version, too old for the series: use a release of" \
+	    "$oldest or newer (KERNEL=$name selects the newest that Debian offers)"
 mkdir -p "$(dirname "$out")"
 cat >"$out.tmp" <<EOF
 REL := $release
-SERIES := $series
+SERIES := ${name%%-*}
+ARCH := $arch
 VERSION := $version
 SOURCE_PKG := $source
+SOURCE_VERSION := $source_version
 IMAGE_PKG := ${image%%@*}$release${image#*@}
 HEADERS_PKG := ${headers%%@*}$release${headers#*@}
 EOF
 mv "$out.tmp" "$out"
+[ "$source_version" = "$version" ] || version="$version, with the source of $source_version"
 step KERNEL "$release, Debian version $version"

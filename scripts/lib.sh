@@ -32,13 +32,14 @@ reason() {
 	fi
 }
 
-# apt_update: refresh the package lists, once a run.
+# apt_update: refresh the package lists, once a run. Those of foreign.sh take no root.
 apt_update() {
 	[ -z "${apt_updated:-}" ] || return 0
 	apt_updated=1
 	step APT "updating the package lists"
+	find_root || :
+	[ -z "${APT_CONFIG:-}" ] || root=
 	# shellcheck disable=SC2086 # empty, or one word
-	if ! find_root || ! $root apt-get -q update >/dev/null 2>&1; then
+	$root apt-get -q update >/dev/null 2>&1 ||
 		step APT "that failed: going on with the lists there are"
-	fi
 }

@@ -7,7 +7,7 @@ LINT_PKGS := clang-format clang-tidy cppcheck perl shellcheck sparse
 # The kernel's settings for clang-format, changed: lines may have 100 columns, which is what
 # checkpatch allows, and the columns of comments and of macros' values line up.
 $(LINT)/checkpatch.pl: $(SOURCE) scripts/rules.mk
-	@printf '  %-8s %s\n' EXTRACT "checkpatch and its like from $(SOURCE_PKG) $(VERSION)"
+	@printf '  %-8s %s\n' EXTRACT "checkpatch and its like from $(SOURCE_PKG) $(SOURCE_VERSION)"
 	$(Q)mkdir -p $(@D)
 	$(Q)tar -C $(@D) --strip-components=1 --wildcards --no-wildcards-match-slash -xf $(SOURCE) \
 		'*/.clang-format' '*/scripts/checkpatch.pl' '*/scripts/spelling.txt' \

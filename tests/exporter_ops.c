@@ -79,7 +79,7 @@ static int report(int fd, uint32_t first, uint32_t count, struct pfnmap_page *pa
 }
 
 /* Unlike buf_map(), leaves it to the caller whether that has to work. */
-static uint8_t *map_part(const struct buf *b, size_t offset, size_t len)
+static uint8_t *map_part(const struct buf *b, off_t offset, size_t len)
 {
 	return mmap(NULL, len, KIT_RW, MAP_SHARED, b->fd, offset);
 }
@@ -668,7 +668,7 @@ static void misuse(void)
 	FAILS(map_part(&b, 8 * PAGE, PAGE), EINVAL);
 	FAILS(map_part(&b, 7 * PAGE, 2 * PAGE), EINVAL);
 	FAILS(map_part(&b, INT64_MAX & -PAGE, PAGE), EINVAL);
-	FAILS(map_part(&b, 1ul << 62, PAGE), EINVAL);
+	FAILS(map_part(&b, 1ull << 62, PAGE), EINVAL);
 	FAILS(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, fd, 0), EINVAL);
 	FAILS(pread(fd, nowhere, PAGE, 0), EFAULT);
 	FAILS(pwrite(fd, nowhere, PAGE, 0), EFAULT);

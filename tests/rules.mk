@@ -9,7 +9,7 @@ TESTS_IN_TABLES := $(shell awk '/^[^\#]/ { where = "host"; prog = $$1; \
 	if (NF) print where "/" prog }' $(wildcard tests/*.table) tests/table | sort -u)
 tests_for = $(patsubst tests/%.c,%,$(wildcard $(patsubst $(1)/%,tests/%.c,$(filter $(1)/%,$(TESTS_IN_TABLES)))))
 
-TEST_HOST := $(addprefix $(B)/host/,$(call tests_for,host))
+TEST_HOST := $(addprefix $(H)/host/,$(call tests_for,host))
 TEST_MACHINE := $(addprefix $(B)/bin/,$(call tests_for,machine))
 HOST_PROGS += $(TEST_HOST)
 TOOLS += $(TEST_MACHINE)
@@ -19,17 +19,17 @@ $(B)/tests/%.o: tests/%.c tests/rules.mk
 	$(CC) $(UCFLAGS) -MMD -c -o $@ $<
 
 # Of what the tests share a program gets what it uses.
-LIBTEST := $(B)/lib/libtest.a
-$(LIBTEST): $(patsubst %,$(B)/tests/%.o,drm kit loop qemu tap)
+LIBTEST := $(H)/lib/libtest.a
+$(LIBTEST): $(patsubst %,$(H)/tests/%.o,drm kit loop qemu tap)
 	@mkdir -p $(@D)
 	rm -f $@
 	$(AR) rcs $@ $^
 
-$(B)/tests/drm.o: UCFLAGS += $(UAPI_FLAGS)
+$(H)/tests/drm.o: UCFLAGS += $(UAPI_FLAGS)
 
-$(TEST_HOST): $(B)/host/%: $(B)/tests/%.o $(LIBTEST) $(LIBVMM)
+$(TEST_HOST): $(H)/host/%: $(H)/tests/%.o $(LIBTEST) $(LIBVMM)
 	@mkdir -p $(@D)
-	$(CC) -static -o $@ $^ -lpthread
+	$(CC) $(M32) -static -o $@ $^ -lpthread
 
 $(TEST_MACHINE): $(B)/bin/%: $(B)/tests/%.o $(B)/tests/tap.o $(LIBHOST)
 	@mkdir -p $(@D)
@@ -44,6 +44,7 @@ $(B)/guest/ivshmem.cpio: $(B)/tests/ivshmem_guest.o
 TOOLS += $(B)/guest/ivshmem.cpio
 
 # Objects are worth keeping.
-.SECONDARY: $(patsubst %,$(B)/tests/%.o,$(notdir $(TEST_HOST) $(TEST_MACHINE)))
+.SECONDARY: $(patsubst %,$(H)/tests/%.o,$(notdir $(TEST_HOST))) \
+	$(patsubst %,$(B)/tests/%.o,$(notdir $(TEST_MACHINE)))
 
 -include $(wildcard $(B)/tests/*.d)

@@ -48,7 +48,7 @@ void *vm_anon(size_t size, size_t align)
 
 static void load(struct vm *vm, uint32_t gpa, const char *image, const char *end)
 {
-	if (end - image > GUEST_TEXT_SIZE)
+	if (end - image > (ptrdiff_t)GUEST_TEXT_SIZE)
 		vmm_die("guest program for 0x%x is larger than GUEST_TEXT_SIZE", gpa);
 	memcpy((char *)vm->low + gpa, image, end - image);
 }
