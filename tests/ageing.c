@@ -124,7 +124,7 @@ int main(int argc, char **argv)
 	kit_start();
 	enter_cgroup();
 	vm = vm_create(0);
-	v = vcpu_create(vm, VCPU_LONG);
+	v = vcpu_create(vm, kit_mode());
 	/* What is cached already belongs to another control group. */
 	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 	map = mmap(NULL, PAGES * KIT_PAGE, PROT_READ, MAP_PRIVATE, fd, 0);

@@ -82,7 +82,7 @@ static void test(const struct pfnmap_create *spec, const char *sequence)
 	b.start = buf_report(&b);
 
 	vm = vm_create(0);
-	v = vcpu_create(vm, VCPU_LONG);
+	v = vcpu_create(vm, kit_mode());
 	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
 	used = use(v, &b) && use_refused(v, &b);
 	why = buf_changes(&b);

@@ -238,7 +238,7 @@ int main(void)
 	kit_start();
 	for (int manual = 0; manual < 2; manual++) {
 		struct vm *vm = vm_create(0);
-		struct vcpu *v = vcpu_create(vm, VCPU_LONG);
+		struct vcpu *v = vcpu_create(vm, kit_mode());
 
 		if (manual)
 			VMM_MUST(vm_enable_cap(vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,

@@ -120,7 +120,7 @@ int main(int argc, char **argv)
 {
 	const struct driver *driver = find_driver(argc > 1 ? argv[1] : "");
 	struct vm *vm = vm_create(0);
-	struct vcpu *v = vcpu_create(vm, VCPU_LONG);
+	struct vcpu *v = vcpu_create(vm, kit_mode());
 	struct drm_dev dev;
 	struct drm_buf buf;
 

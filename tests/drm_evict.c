@@ -62,7 +62,7 @@ static void set_up(struct scene *s)
 	drm_open(&s->dev, s->driver->name);
 	s->vm = vm_create(0);
 	for (int i = 0; i < 2; i++)
-		s->v[i] = vcpu_create(s->vm, VCPU_LONG);
+		s->v[i] = vcpu_create(s->vm, kit_mode());
 	for (unsigned int i = 0; i < s->driver->bufs; i++)
 		drm_create_movable(&s->dev, &s->buf[i], s->driver->pages + i);
 	/* The first one shown sets the mode, and the device clears memory where it then lies. */

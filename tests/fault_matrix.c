@@ -144,7 +144,7 @@ int main(void)
 
 	kit_start();
 	vm = vm_create(0);
-	v = vcpu_create(vm, VCPU_LONG);
+	v = vcpu_create(vm, kit_mode());
 	for (size_t r = 0; r < ARRAY_SIZE(rows); r++)
 		for (uint32_t order = 0; order <= PFNMAP_MAX_ORDER; order++)
 			for (uint32_t insert = 0; insert < PFNMAP_INSERT_PMD; insert++)

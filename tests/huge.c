@@ -261,7 +261,7 @@ int main(void)
 	kit_start();
 	kit_count_marks();
 	vm = vm_create(0);
-	v = vcpu_create(vm, VCPU_LONG);
+	v = vcpu_create(vm, kit_mode());
 	test_thp(v);
 	test_hugetlb(v);
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)

@@ -70,12 +70,18 @@ bool kit_tdp(void)
 	return kit_param("kvm_amd", "npt");
 }
 
+/* A 32-bit program is built for a 32-bit host. */
+enum vcpu_mode kit_mode(void)
+{
+	return sizeof(long) == 8 ? VCPU_LONG : VCPU_PAE;
+}
+
 bool kit_takes_all(void)
 {
 	static int takes_all = -1;
 
 	if (takes_all < 0)
-		takes_all = tap_kvm_patched() && kit_tdp();
+		takes_all = tap_kvm_patched() && kit_tdp() && kit_mode() == VCPU_LONG;
 	return takes_all;
 }
 
@@ -318,9 +324,9 @@ uint64_t buf_stride(const struct buf *b)
 void loops_init(struct loops *l)
 {
 	*l = (struct loops){ .vm = vm_create(0) };
-	l->verify = vcpu_create(l->vm, VCPU_LONG);
-	l->add = vcpu_create(l->vm, VCPU_LONG);
-	l->exec = vcpu_create(l->vm, VCPU_LONG);
+	l->verify = vcpu_create(l->vm, kit_mode());
+	l->add = vcpu_create(l->vm, kit_mode());
+	l->exec = vcpu_create(l->vm, kit_mode());
 }
 
 void loops_exit(struct loops *l)

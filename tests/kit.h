@@ -59,10 +59,13 @@ bool kit_param(const char *module, const char *name);
  */
 bool kit_tdp(void);
 
+/* The mode for guests that may have any: VCPU_LONG, or VCPU_PAE where KVM has no 64-bit guests. */
+enum vcpu_mode kit_mode(void);
+
 /*
  * The KVM that is loaded maps pages that have a struct page but no reference count: patched KVM
- * does with nested paging, nothing else does. What the heads of the tests say of stock KVM goes for
- * patched KVM with shadow paging, too.
+ * does with nested paging on a 64-bit host, nothing else does. What the heads of the tests say of
+ * stock KVM goes for patched KVM with shadow paging and on a 32-bit host, too.
  */
 bool kit_takes_all(void);
 

@@ -145,7 +145,7 @@ static void test_place(const struct place *p)
 {
 	uint64_t at = (uint64_t)p->page * KIT_PAGE + 64;
 	struct vm *vm = vm_create(0);
-	struct vcpu *v = vcpu_create(vm, VCPU_LONG);
+	struct vcpu *v = vcpu_create(vm, kit_mode());
 	struct buf b;
 
 	buf_open(&b, &p->spec);

@@ -283,7 +283,7 @@ int main(void)
 	kit_start();
 	kit_count_marks();
 	vm = vm_create(0);
-	v = vcpu_create(vm, VCPU_LONG);
+	v = vcpu_create(vm, kit_mode());
 	for (enum scene scene = 0; scene < NR_SCENES; scene++) {
 		for (enum memory memory = 0; memory < NR_MEMORIES; memory++)
 			test_marked(v, memory, scene);

@@ -187,7 +187,7 @@ int main(void)
 
 	kit_start();
 	vm = vm_create(0);
-	v = vcpu_create(vm, VCPU_LONG);
+	v = vcpu_create(vm, kit_mode());
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		test(v, &rows[i], PFNMAP_NONCOMPOUND, 3, 8);
 		test(v, &rows[i], PFNMAP_NONCOMPOUND, 3, 11);

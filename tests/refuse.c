@@ -74,7 +74,7 @@ int main(void)
 
 	kit_start();
 	vm = vm_create(0);
-	v = vcpu_create(vm, VCPU_LONG);
+	v = vcpu_create(vm, kit_mode());
 	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
 		for (uint32_t insert = 0; insert < PFNMAP_INSERT_PMD; insert++) {
 			struct pfnmap_create spec = specs[i];

@@ -150,7 +150,7 @@ static void test_vms(const struct pfnmap_create *spec)
 	open_shared(&b, spec);
 	for (int i = 0; i < 2; i++) {
 		m[i].vm = vm_create(0);
-		m[i].v = vcpu_create(m[i].vm, VCPU_LONG);
+		m[i].v = vcpu_create(m[i].vm, kit_mode());
 		VMM_MUST(vm_slot_set(m[i].vm, KIT_SLOT, gpa[i], b.size, b.map, 0));
 	}
 	test_both((struct vcpu *[]){ m[0].v, m[1].v }, gpa, &b, "two VMs");
@@ -174,7 +174,7 @@ static void test_slots(const struct pfnmap_create *spec)
 
 	open_shared(&b, spec);
 	for (int i = 0; i < 2; i++) {
-		v[i] = vcpu_create(vm, VCPU_LONG);
+		v[i] = vcpu_create(vm, kit_mode());
 		VMM_MUST(vm_slot_set(vm, KIT_SLOT + i, gpa[i], b.size, b.map, 0));
 	}
 	test_both(v, gpa, &b, "two slots");
@@ -190,7 +190,7 @@ static void test_slots(const struct pfnmap_create *spec)
 static void test_tail(void)
 {
 	struct vm *vm = vm_create(0);
-	struct vcpu *v = vcpu_create(vm, VCPU_LONG);
+	struct vcpu *v = vcpu_create(vm, kit_mode());
 	struct guest_outcome write, read;
 	struct buf b;
 

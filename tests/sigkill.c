@@ -47,7 +47,7 @@ static void vmm(struct buf *b, int tell)
 	vm = vm_create(0);
 	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b->size, b->map, 0));
 	for (int i = 0; i < VCPUS; i++) {
-		v[i] = vcpu_create(vm, VCPU_LONG);
+		v[i] = vcpu_create(vm, kit_mode());
 		guest_start(v[i], &cmd);
 	}
 	for (int i = 0; i < VCPUS; i++)

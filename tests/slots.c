@@ -127,7 +127,7 @@ static void test_kind(const struct pfnmap_create *spec)
 	struct buf b[2];
 
 	for (int i = 0; i < 2; i++) {
-		v[i] = vcpu_create(vm, VCPU_LONG);
+		v[i] = vcpu_create(vm, kit_mode());
 		buf_open(&b[i], spec);
 		buf_map(&b[i], KIT_RW);
 	}
@@ -149,7 +149,7 @@ static void test_kind(const struct pfnmap_create *spec)
 static void test_tail(void)
 {
 	struct vm *vm = vm_create(0);
-	struct vcpu *v = vcpu_create(vm, VCPU_LONG);
+	struct vcpu *v = vcpu_create(vm, kit_mode());
 	struct guest_outcome out;
 	struct buf b;
 	int ok = 0;

@@ -67,7 +67,7 @@ int main(void)
 	p = vm_anon(PAGES * KIT_PAGE, KIT_PAGE);
 	fd = open_userfault(p, PAGES * KIT_PAGE);
 	vm = vm_create(0);
-	v = vcpu_create(vm, VCPU_LONG);
+	v = vcpu_create(vm, kit_mode());
 	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, PAGES * KIT_PAGE, p, 0));
 	for (uint32_t i = 0; i < PAGES; i++) {
 		bool add = i % ARRAY_SIZE(ops);

@@ -215,7 +215,7 @@ static void test_kind(const struct pfnmap_create *spec)
 	struct game g = { .vm = vm_create(0) };
 	const char *changes;
 
-	g.v = vcpu_create(g.vm, VCPU_LONG);
+	g.v = vcpu_create(g.vm, kit_mode());
 	buf_open(&g.b, spec);
 	buf_map(&g.b, KIT_RW);
 	VMM_MUST(vm_slot_set(g.vm, KIT_SLOT, KIT_GPA, g.b.size, g.b.map, 0));
@@ -240,7 +240,7 @@ static void test_tail(void)
 	struct game g = { .vm = vm_create(0) };
 	struct guest_outcome out;
 
-	g.v = vcpu_create(g.vm, VCPU_LONG);
+	g.v = vcpu_create(g.vm, kit_mode());
 	buf_open(&g.b, &kinds[0]);
 	buf_map(&g.b, KIT_RW);
 	move_to(&g, reserve(&g));
