@@ -39,6 +39,7 @@ help:
 #? make tree           build/<release>/tree: stock source in git, the series on top
 #? make series         write the tree's commits back to kvm/series
 #? make check-series   build every prefix of the series
+#? make check-i386     run those for a 32-bit host, on a 32-bit kernel
 #? make check-build    test the build itself
 #? make check-rig      run the tests in the emulated host (ONLY=, GROUP=, KVM= select)
 #? make check-asan     test this machine's programs with the address sanitizer
@@ -70,9 +71,13 @@ update:
 	$(Q)rm -f $(B)/kernels/*.mk
 	$(Q)$(MAKE) UPDATE=1 deps
 
+.PHONY: check-i386
+check-i386:
+	$(Q)$(MAKE) KERNEL=6.1-686 check-rig
+
 # Everything else is about one kernel. Each call makes sure first that it is
 # resolved and that the packages are installed.
-ifneq ($(filter-out help clean update,$(MAKECMDGOALS)),)
+ifneq ($(filter-out help clean update check-i386,$(MAKECMDGOALS)),)
 
 KERNEL_MK := $(B)/kernels/$(KERNEL).mk
 ifneq ($(shell scripts/kernel.sh $(KERNEL) $(KERNEL_MK) $(B)/cache && echo ok),ok)

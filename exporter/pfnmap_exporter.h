@@ -83,7 +83,7 @@ enum pfnmap_insert {
 	PFNMAP_INSERT_ALL,
 	/*
 	 * 2 MiB at once, where the mapping covers 2 MiB of the buffer at an equal
-	 * alignment (mmap() without an address sees to it); else as
+	 * alignment (mmap() without an address sees to it on 64-bit kernels); else as
 	 * PFNMAP_INSERT_ONE. Needs 2 MiB of contiguous pages: order 9, or PFNMAP_BAR.
 	 */
 	PFNMAP_INSERT_PMD,

@@ -55,7 +55,7 @@ shell: initramfs $(RIG)
 # ONLY=, GROUP= and KVM= narrow the tests down.
 check-rig: initramfs programs
 	$(Q)$(RIG) test --kernel $(REL) --name $(call part,rig) $(if $(ONLY),--only $(ONLY)) $(if $(GROUP),--group $(GROUP)) \
-		$(if $(KVM),--kvm $(KVM)) tests/table
+		$(if $(KVM),--kvm $(KVM)) $(if $(FOREIGN),tests/$(ARCH).table,tests/table)
 
 # The emulator is installed only for those who want it; bochs-term is the smallest of its displays.
 .PHONY: check-intel

@@ -25,11 +25,6 @@
 
 #define PAGES (KIT_HUGE / KIT_PAGE)
 
-static bool tdp_mmu(void)
-{
-	return kit_tdp() && kit_param("kvm", "tdp_mmu");
-}
-
 /* The guest writes a pattern into the slot; the host finds it at p. */
 static bool writes(struct vcpu *v, const char *p, uint64_t value)
 {
@@ -64,7 +59,7 @@ static void test_refcounted(struct vcpu *v, char *p, const char *name)
 
 	VMM_MUST(vm_slot_flags(vm, KIT_SLOT, KVM_MEM_LOG_DIRTY_PAGES));
 	/* The shadow MMU write-protects and splits with the next write. */
-	tap_is(vm_stat(vm, "pages_2m"), !tdp_mmu(), "%s: what logging leaves of that", name);
+	tap_is(vm_stat(vm, "pages_2m"), !kit_tdp_mmu(), "%s: what logging leaves of that", name);
 	VMM_MUST(vm_dirty_get(vm, KIT_SLOT, log));
 	VMM_MUST(kit_touch(v, KIT_WRITE, KIT_GPA + 71 * KIT_PAGE, 5, NULL));
 	VMM_MUST(vm_dirty_get(vm, KIT_SLOT, log));
@@ -177,13 +172,13 @@ static void test_pfn(struct vcpu *v, const struct row *row)
 	/* The shadow MMU looks for each of the small pages anew. */
 	if (kit_kernel(6, 12)) {
 		works = page_usable(&b.start[row->page]);
-		keeps = tdp_mmu() || page_usable(&b.start[PAGES - 1]);
+		keeps = kit_tdp_mmu() || page_usable(&b.start[PAGES - 1]);
 	} else {
 		works = row->on_6_1 == WORKS;
-		keeps = tdp_mmu() || !one_count;
+		keeps = kit_tdp_mmu() || !one_count;
 	}
 	/* Stock marks all the small pages that the TDP MMU makes of a huge one. */
-	wrong = !tap_kvm_patched() && works && one_count && tdp_mmu();
+	wrong = !tap_kvm_patched() && works && one_count && kit_tdp_mmu();
 
 	buf_map(&b, KIT_RW);
 	if (row->present)
@@ -206,7 +201,7 @@ static void test_pfn(struct vcpu *v, const struct row *row)
 	 * 6.1's get_user_pages_fast() does. The shadow MMU has one more fault and zap.
 	 */
 	if (works && one_count)
-		tap_is(referenced(&b), kit_kernel(6, 12) && tdp_mmu() && !row->page,
+		tap_is(referenced(&b), kit_kernel(6, 12) && kit_tdp_mmu() && !row->page,
 		       "%s, %s: marked as often as by stock", buf_name(&b), row->name);
 	why = buf_changes(&b);
 	if (!tap_ok(!why != wrong, "%s, %s: %s", buf_name(&b), row->name,

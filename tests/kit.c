@@ -85,6 +85,11 @@ bool kit_takes_all(void)
 	return takes_all;
 }
 
+bool kit_tdp_mmu(void)
+{
+	return kit_tdp() && kit_mode() == VCPU_LONG && kit_param("kvm", "tdp_mmu");
+}
+
 bool kit_kernel(unsigned int major, unsigned int minor)
 {
 	unsigned int has_major, has_minor;
@@ -156,7 +161,11 @@ bool buf_missing(const struct pfnmap_create *spec)
 
 void buf_map(struct buf *b, int prot)
 {
-	b->map = mmap(NULL, b->size, prot, MAP_SHARED, b->fd, 0);
+	/* A 32-bit kernel does not align it for that. */
+	bool huge = b->spec.insert == PFNMAP_INSERT_PMD && kit_mode() != VCPU_LONG;
+	void *at = huge ? vm_anon(b->size, KIT_HUGE) : NULL;
+
+	b->map = mmap(at, b->size, prot, MAP_SHARED | (huge ? MAP_FIXED : 0), b->fd, 0);
 	if (b->map == MAP_FAILED)
 		tap_bail("mmap of %s: %s", buf_name(b), strerror(errno));
 }

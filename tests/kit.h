@@ -69,6 +69,9 @@ enum vcpu_mode kit_mode(void);
  */
 bool kit_takes_all(void);
 
+/* The TDP MMU is in use, which a 32-bit KVM does not have. */
+bool kit_tdp_mmu(void);
+
 /* The host's kernel is of this version or newer: kit_kernel(6, 12). */
 bool kit_kernel(unsigned int major, unsigned int minor);
 

@@ -226,7 +226,7 @@ static void test_marked(struct vcpu *v, enum memory memory, enum scene scene)
 	char mapped[4], gone[4];
 	struct mem m;
 
-	if (memory == THP && scene == LOG && !(kit_tdp() && kit_param("kvm", "tdp_mmu")))
+	if (memory == THP && scene == LOG && !kit_tdp_mmu())
 		want = &thp_log_shadow_mmu;
 	if (memory == MIXED && scene == READ && kit_kernel(6, 12))
 		want = &mixed_read_6_12;

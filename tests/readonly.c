@@ -167,13 +167,23 @@ static void test(struct vcpu *v, const struct row *row, enum pfnmap_kind kind, u
 	else if (expected == DONE && row->how == FSTORE)
 		want = 0x3ff0000000000000; /* 1.0 */
 
+	/*
+	 * A guest that is not 64-bit stores in two steps. Of a page that is refused when it can be
+	 * mapped writable, the first one is emulated and has that come true.
+	 */
+	if (kit_mode() != VCPU_LONG && row->scene == MKWRITE && expected == DONE && want == 0x77 &&
+	    !page_usable(&b.start[page])) {
+		expected = EFAULTS;
+		want |= code & ~(uint64_t)UINT32_MAX;
+	}
+
 	if (!tap_ok(is_result(&out, expected) && after == want &&
 			    (expected != DONE || row->how != READ || out.result == code) &&
 			    (expected != DONE || row->how != EXEC || out.result == 0x99),
 		    "%s page %u: %s: %s", buf_name(&b), page, row->name, result_names[expected]))
 		tap_diag("%s, content %#llx", guest_describe(&out), (unsigned long long)after);
 	if (row->scene == MKWRITE)
-		tap_is(buf_stats(&b).mkwrites, want == 0x77, "%s page %u: %s: pfn_mkwrite calls",
+		tap_is(buf_stats(&b).mkwrites, (uint32_t)want == 0x77, "%s page %u: %s: pfn_mkwrite calls",
 		       buf_name(&b), page, row->name);
 
 	VMM_MUST(vm_slot_delete(v->vm, KIT_SLOT));
