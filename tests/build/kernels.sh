@@ -5,17 +5,19 @@
 set -eu
 # shellcheck source=tests/build/tap.sh
 . "$(dirname "$0")/tap.sh"
-plan 11
+plan 16
 
 cat >"$work/kernels.conf" <<'EOF'
 # a comment
 6.1  6[.]1[.]0-[0-9]+-amd64  6.1.9-1  linux-source-6.1  linux-image-@-unsigned  linux-headers-@
+6.1-686  6[.]1[.]0-[0-9]+-686  6.1.9-1  linux-source-6.1  linux-image-@-unsigned  linux-headers-@  i386
 EOF
 
 # The newest image has no source, the next one no headers of its version.
 fake apt-cache <<'EOF'
 case $1 in
 pkgnames)
+	[ -z "${APT_CONFIG:-}" ] || printf 'linux-image-6.1.0-%s-unsigned\n' 6-686 7-686 8-686
 	printf 'linux-image-6.1.0-%s-unsigned\n' 9-amd64 12-amd64 11-amd64 10-amd64 12-rt-amd64 ;;
 madison)
 	shift
@@ -34,6 +36,12 @@ linux-image-6.1.0-9-amd64-unsigned 6.1.9-1
 linux-headers-6.1.0-9-amd64 6.1.9-1
 linux-image-6.1.0-8-amd64-unsigned 6.1.8-1
 linux-headers-6.1.0-8-amd64 6.1.8-1
+linux-image-6.1.0-8-686-unsigned 6.1.8-1
+linux-headers-6.1.0-8-686 6.1.7-1
+linux-image-6.1.0-7-686-unsigned 6.1.7-1
+linux-headers-6.1.0-7-686 6.1.7-1
+linux-image-6.1.0-6-686-unsigned 6.1.6-1
+linux-headers-6.1.0-6-686 6.1.6-1
 linux-source-6.1 6.1.15-2
 linux-source-6.1 6.1.10-1
 linux-source-6.1 6.1.9-1
@@ -48,7 +56,7 @@ EOF
 
 resolve() {
 	run env PATH="$work/bin:$PATH" KERNELS_CONF="$work/kernels.conf" \
-		"$top/scripts/kernel.sh" "$1" "$work/$1.mk"
+		"$top/scripts/kernel.sh" "$1" "$work/$1.mk" "$work/cache"
 }
 
 says() {
@@ -79,6 +87,14 @@ ok 'headers and source of different versions are refused' \
 ok 'nothing is left of a refusal' absent "$work/6.1.0-11-amd64.mk"
 ok 'the package lists were updated once before' \
 	test "$(cat "$work/bin/apt-get.log")" = '-q update'
+
+resolve 6.1-686
+ok 'another architecture has lists of its own' \
+	grep -q "Dir::State::Lists \"$work/cache/i386/lists\"" "$work/cache/i386/apt.conf"
+ok 'there image and headers have one version' says 6.1-686 VERSION 6.1.7-1
+ok 'the source is the newest' says 6.1-686 SOURCE_VERSION 6.1.15-2
+ok 'the series is the one in front of the hyphen' says 6.1-686 SERIES 6.1
+ok 'elsewhere the source has the version of the others' says 6.1 SOURCE_VERSION 6.1.10-1
 
 resolve 6.1
 ok 'an answer is kept' test "$status" -eq 0 -a ! -s "$work/out"
