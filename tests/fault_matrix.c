@@ -149,7 +149,8 @@ int main(void)
 		for (uint32_t order = 0; order <= PFNMAP_MAX_ORDER; order++)
 			for (uint32_t insert = 0; insert < PFNMAP_INSERT_PMD; insert++)
 				if (rows[r].orders & 1u << order)
-					test_buffer(v, &rows[r], order, insert, kit_mode() == VCPU_LONG ? "long" : "PAE");
+					test_buffer(v, &rows[r], order, insert,
+						    kit_mode() == VCPU_LONG ? "long" : "PAE");
 	vcpu_destroy(v);
 
 	/* Without nested paging these modes have PAE page tables, whose entries spare no bit. */

@@ -183,8 +183,8 @@ static void test(struct vcpu *v, const struct row *row, enum pfnmap_kind kind, u
 		    "%s page %u: %s: %s", buf_name(&b), page, row->name, result_names[expected]))
 		tap_diag("%s, content %#llx", guest_describe(&out), (unsigned long long)after);
 	if (row->scene == MKWRITE)
-		tap_is(buf_stats(&b).mkwrites, (uint32_t)want == 0x77, "%s page %u: %s: pfn_mkwrite calls",
-		       buf_name(&b), page, row->name);
+		tap_is(buf_stats(&b).mkwrites, (uint32_t)want == 0x77,
+		       "%s page %u: %s: pfn_mkwrite calls", buf_name(&b), page, row->name);
 
 	VMM_MUST(vm_slot_delete(v->vm, KIT_SLOT));
 	buf_end(&b, "page %u: %s: as before", page, row->name);
