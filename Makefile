@@ -39,9 +39,9 @@ help:
 #? make tree           build/<release>/tree: stock source in git, the series on top
 #? make series         write the tree's commits back to kvm/series
 #? make check-series   build every prefix of the series
-#? make check-i386     run those for a 32-bit host, on a 32-bit kernel
 #? make check-build    test the build itself
 #? make check-rig      run the tests in the emulated host (ONLY=, GROUP=, KVM= select)
+#? make check-i386     run those of tests/i386.table in a 32-bit host
 #? make check-asan     test this machine's programs with the address sanitizer
 #? make lint           checkpatch, sparse, shellcheck, cppcheck, clang-tidy, clang-format
 #? make format         clang-format the programs' sources
