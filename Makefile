@@ -41,11 +41,12 @@ help:
 #? make check-series   build every prefix of the series
 #? make check-build    test the build itself
 #? make check-rig      run the tests in the emulated host (ONLY=, GROUP=, KVM= select)
+#? make check-intel    run those of tests/intel.table in an Intel VT-x host
 #? make check-i386     run those of tests/i386.table in a 32-bit host
 #? make check-asan     test this machine's programs with the address sanitizer
 #? make lint           checkpatch, sparse, shellcheck, cppcheck, clang-tidy, clang-format
 #? make format         clang-format the programs' sources
-#? make ci             check and lint: all of it
+#? make ci             all checks, and lint
 #?
 #? make deps           install the Debian packages that are needed
 #? make update         ask Debian for newer kernels
@@ -71,13 +72,9 @@ update:
 	$(Q)rm -f $(B)/kernels/*.mk
 	$(Q)$(MAKE) UPDATE=1 deps
 
-.PHONY: check-i386
-check-i386:
-	$(Q)$(MAKE) KERNEL=6.1-686 check-rig
-
 # Everything else is about one kernel. Each call makes sure first that it is
 # resolved and that the packages are installed.
-ifneq ($(filter-out help clean update check-i386,$(MAKECMDGOALS)),)
+ifneq ($(filter-out help clean update,$(MAKECMDGOALS)),)
 
 KERNEL_MK := $(B)/kernels/$(KERNEL).mk
 ifneq ($(shell scripts/kernel.sh $(KERNEL) $(KERNEL_MK) $(B)/cache && echo ok),ok)
@@ -172,15 +169,31 @@ $(R)/initramfs.cpio: | $(MODULES) $(R)/exporter/pfnmap_exporter.ko
 # build/logs/$(call part,NAME).counts.
 part = $(1)-$(KERNEL)
 on_all = $(foreach k,$(KERNELS),$(1)@$(k))
+comma := ,
+empty :=
 CHECK_PARTS := $(call on_all,rig) $(call on_all,build) asan@$(KERNEL)
-CI_PARTS := $(CHECK_PARTS) $(call on_all,lint)
+# At the same time, since such a host has but one processor.
+INTEL_PARTS := intel@$(subst $(empty) $(empty),$(comma),$(KERNELS))
+I386_PARTS := rig@6.1-686
+CI_PARTS := $(CHECK_PARTS) $(INTEL_PARTS) $(I386_PARTS) $(call on_all,lint)
+CHECK = $(Q)scripts/check.sh "$(MAKE)" $(B)
 
-.PHONY: check ci check-build
+.PHONY: check check-i386 ci check-build
 check: $(RIG)
-	$(Q)scripts/check.sh "$(MAKE)" $(B) $(CHECK_PARTS)
+	$(CHECK) $(CHECK_PARTS)
+
+# With KERNEL= this is the part, see rig/rules.mk.
+ifndef ONE_KERNEL
+.PHONY: check-intel
+check-intel: $(RIG)
+	$(CHECK) $(INTEL_PARTS)
+endif
+
+check-i386: $(RIG)
+	$(CHECK) $(I386_PARTS)
 
 ci: $(RIG)
-	$(Q)scripts/check.sh "$(MAKE)" $(B) $(CI_PARTS)
+	$(CHECK) $(CI_PARTS)
 
 check-build: modules image
 	$(Q)KDIR=$(KDIR) scripts/tap.sh $(B)/logs $(call part,build) \

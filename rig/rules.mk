@@ -54,15 +54,18 @@ shell: initramfs $(RIG)
 
 # ONLY=, GROUP= and KVM= narrow the tests down.
 check-rig: initramfs programs
-	$(Q)$(RIG) test --kernel $(REL) --name $(call part,rig) $(if $(ONLY),--only $(ONLY)) $(if $(GROUP),--group $(GROUP)) \
-		$(if $(KVM),--kvm $(KVM)) $(if $(FOREIGN),tests/$(ARCH).table,tests/table)
+	$(Q)$(RIG) test --kernel $(REL) --name $(call part,rig) \
+		$(if $(ONLY),--only $(ONLY)) $(if $(GROUP),--group $(GROUP)) $(if $(KVM),--kvm $(KVM)) \
+		$(if $(FOREIGN),tests/$(ARCH).table,tests/table)
 
 # The emulator is installed only for those who want it; bochs-term is the smallest of its displays.
+ifdef ONE_KERNEL
 .PHONY: check-intel
 check-intel: initramfs programs
 	$(Q)scripts/deps.sh bochs bochs-term bochsbios vgabios
-	$(Q)$(RIG) test --host intel --workers 1 --name intel --kernel $(REL) \
+	$(Q)$(RIG) test --host intel --workers 1 --name $(call part,intel) --kernel $(REL) \
 		$(if $(ONLY),--only $(ONLY)) $(if $(GROUP),--group $(GROUP)) \
 		$(if $(KVM),--kvm $(KVM)) tests/intel.table
+endif
 
 -include $(wildcard $(B)/rig/*.d)

@@ -702,7 +702,8 @@ static int write_results(const struct runner *r, const char *name, long long ms)
 	snprintf(path, sizeof(path), "%s/logs/%s.results", r->s->build, name);
 	f = fopen(path, "we");
 	if (f) {
-		fprintf(f, "run %lld %s AMD-V (QEMU)\n", ms, release[0] ? release : r->s->release);
+		fprintf(f, "run %lld %s %s\n", ms, release[0] ? release : r->s->release,
+			r->s->conf.intel ? "VT-x (Bochs)" : "AMD-V (QEMU)");
 		for (i = 0; i < r->n; i++) {
 			const struct result *result = &r->shared->results[i];
 			const struct job *j = &r->jobs[i];

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Run the parts of "make check" and sum them up: check.sh MAKE BUILD PART... where
 # PART is NAME@KERNEL[,KERNEL...], the target check-NAME for each of these kernels,
-# all at the same time. Each leaves "passed failed skipped" in
+# at the same time. Each leaves "passed failed skipped" in
 # BUILD/logs/NAME-KERNEL.counts and, if it ran in an emulated host, a file .results
 # for the matrix, which is printed and kept in BUILD/matrix.md. The last line is
 # the sum; the status is 1 if anything failed.
@@ -28,6 +28,11 @@ done=
 for part in "$@"; do
 	name=${part%@*}
 	kernels=$(echo "${part#*@}" | tr ',' ' ')
+	# What several kernels share is built before they run at the same time.
+	[ "${kernels% *}" = "$kernels" ] ||
+		for kernel in $kernels; do
+			$make initramfs programs "KERNEL=$kernel" || :
+		done
 	for kernel in $kernels; do
 		rm -f "$logs/$name-$kernel.counts" "$logs/$name-$kernel.results"
 		done="$done $name-$kernel"
