@@ -15,8 +15,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "tests/kit.h"
@@ -26,39 +24,8 @@
 #define ROUNDS	50	 /* at most; about 10 will do */
 #define RECLAIM "131072" /* bytes a round: 32 pages, which is the least that Linux takes */
 
-#define CGROUPS	  "/tmp/ageing-cgroups"
 #define FILE_SLOT 2u
 #define FILE_GPA  (KIT_GPA + 16 * KIT_HUGE)
-
-static int put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), ret;
-
-	if (fd < 0)
-		tap_bail("%s: %s", path, strerror(errno));
-	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
-	close(fd);
-	return ret;
-}
-
-/* Have all memory that this process uses from now on in a control group of its own. */
-static void enter_cgroup(void)
-{
-	mkdir(CGROUPS, 0700);
-	if (mount("none", CGROUPS, "cgroup2", 0, NULL))
-		tap_bail("mount of cgroup2: %s", strerror(errno));
-	if (put(CGROUPS "/cgroup.subtree_control", "+memory") || mkdir(CGROUPS "/test", 0700) ||
-	    put(CGROUPS "/test/cgroup.procs", "0"))
-		tap_bail("no control group: %s", strerror(errno));
-}
-
-static void leave_cgroup(void)
-{
-	put(CGROUPS "/cgroup.procs", "0");
-	rmdir(CGROUPS "/test");
-	umount(CGROUPS);
-	rmdir(CGROUPS);
-}
 
 static unsigned int resident(void *map, uint32_t first, uint32_t pages)
 {
@@ -101,7 +68,7 @@ static void test(struct vcpu *v, void *map)
 		read_pages(v, FILE_GPA, HOT, KIT_PAGE);
 		read_pages(v, KIT_GPA, spec.pages, buf_stride(&b));
 		/* EAGAIN: less was reclaimed, which is fine. */
-		put(CGROUPS "/test/memory.reclaim", RECLAIM);
+		kit_cgroup_put("memory.reclaim", RECLAIM);
 		hot = resident(map, 0, HOT);
 		cold = resident(map, HOT, PAGES - HOT);
 	}
@@ -122,7 +89,7 @@ int main(int argc, char **argv)
 	if (fd < 0)
 		tap_bail("give me a file of at least %u KiB: %s", PAGES * 4, strerror(errno));
 	kit_start();
-	enter_cgroup();
+	kit_cgroup();
 	vm = vm_create(0);
 	v = vcpu_create(vm, kit_mode());
 	/* What is cached already belongs to another control group. */
@@ -134,6 +101,5 @@ int main(int argc, char **argv)
 	munmap(map, PAGES * KIT_PAGE);
 	vcpu_destroy(v);
 	vm_destroy(vm);
-	leave_cgroup();
 	return kit_finish();
 }

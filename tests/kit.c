@@ -2,12 +2,15 @@
 /* What the tests of guest memory share; kit.h describes the functions. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kernel-page-flags.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -125,6 +128,78 @@ void kit_count_marks(void)
 	close(fd);
 	set_lru_gen("n");
 	atexit(restore_lru_gen);
+}
+
+void kit_settle(void)
+{
+	int fd = open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
+
+	/* 4: no line in the kernel log; 1: do it */
+	if (fd < 0 || pwrite(fd, "4", 1, 0) != 1 || pwrite(fd, "1", 1, 0) != 1)
+		tap_bail("/proc/sys/vm/drop_caches: %s", strerror(errno));
+	close(fd);
+}
+
+static uint64_t read_at(const char *path, uint64_t index)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	uint64_t word;
+
+	if (fd < 0 || pread(fd, &word, sizeof(word), 8 * index) != sizeof(word))
+		tap_bail("%s: %s", path, strerror(errno));
+	close(fd);
+	return word;
+}
+
+const char *kit_flags(const void *page)
+{
+	uint64_t entry = read_at("/proc/self/pagemap", (uintptr_t)page / KIT_PAGE);
+	uint64_t f = read_at("/proc/kpageflags", entry & ((1ull << 55) - 1));
+	static char text[4];
+
+	snprintf(text, sizeof(text), "%c%c%c", f >> KPF_DIRTY & 1 ? 'D' : '-',
+		 f >> KPF_REFERENCED & 1 ? 'R' : '-', f >> KPF_ACTIVE & 1 ? 'A' : '-');
+	return text;
+}
+
+#define CGROUPS "/tmp/kit-cgroups"
+
+static int put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), ret;
+
+	if (fd < 0)
+		tap_bail("%s: %s", path, strerror(errno));
+	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+static void leave_cgroup(void)
+{
+	put(CGROUPS "/cgroup.procs", "0");
+	rmdir(CGROUPS "/test");
+	umount(CGROUPS);
+	rmdir(CGROUPS);
+}
+
+void kit_cgroup(void)
+{
+	mkdir(CGROUPS, 0700);
+	if (mount("none", CGROUPS, "cgroup2", 0, NULL))
+		tap_bail("mount of cgroup2: %s", strerror(errno));
+	if (put(CGROUPS "/cgroup.subtree_control", "+memory") || mkdir(CGROUPS "/test", 0700) ||
+	    put(CGROUPS "/test/cgroup.procs", "0"))
+		tap_bail("no control group: %s", strerror(errno));
+	atexit(leave_cgroup);
+}
+
+int kit_cgroup_put(const char *file, const char *text)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/test/%s", CGROUPS, file);
+	return put(path, text);
 }
 
 bool buf_try_open(struct buf *b, const struct pfnmap_create *spec)

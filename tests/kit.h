@@ -82,6 +82,22 @@ bool kit_kernel(unsigned int major, unsigned int minor);
  */
 void kit_count_marks(void);
 
+/*
+ * Have pages put where they wait in batches to be: on the LRU, or elsewhere on it. Not to be used
+ * while page cache is looked at (which PFNMAP_REPORT settles).
+ */
+void kit_settle(void);
+
+/* "DRA", or '-' instead, of a page of anonymous memory: dirty, referenced, active. A static buffer. */
+const char *kit_flags(const void *page);
+
+/*
+ * Have all memory that this program uses from now on in a control group of its own, until it ends.
+ * Write one of the group's files; returns 0 or -errno of the write.
+ */
+void kit_cgroup(void);
+int kit_cgroup_put(const char *file, const char *text);
+
 /* ---- exporter buffers ---- */
 
 struct buf {

@@ -11,8 +11,6 @@
  * does not mark.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/kernel-page-flags.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,6 +102,14 @@ static const struct marks marks[NR_MEMORIES][NR_SCENES] = {
 	/* clang-format on */
 };
 
+/*
+ * eptad=0: without a dirty bit it is the permission to write that says dirty, and who takes it away
+ * has to pass that on. While mapped, as above otherwise.
+ */
+static const char *const logged_eptad0[NR_MEMORIES] = {
+	"DR-", "DR-", "DR-", "DR-", "D--", "D-A", "DRA",
+};
+
 static const struct marks thp_log_shadow_mmu = { "--A", "DRA" };
 
 /*
@@ -119,54 +125,21 @@ struct mem {
 	size_t size;
 };
 
-/*
- * Pages wait in batches for their place on the LRU and for a change of it: have that done. Not to
- * be used while page cache is looked at (which PFNMAP_REPORT settles).
- */
-static void settle(void)
-{
-	int fd = open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
-
-	/* 4: no line in the kernel log; 1: do it */
-	if (fd < 0 || pwrite(fd, "4", 1, 0) != 1 || pwrite(fd, "1", 1, 0) != 1)
-		tap_bail("/proc/sys/vm/drop_caches: %s", strerror(errno));
-	close(fd);
-}
-
-static uint64_t read_at(const char *path, uint64_t index)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	uint64_t word;
-
-	if (fd < 0 || pread(fd, &word, sizeof(word), 8 * index) != sizeof(word))
-		tap_bail("%s: %s", path, strerror(errno));
-	close(fd);
-	return word;
-}
-
 /* Of the first page. */
 static const char *flags(const struct mem *m)
 {
 	static char text[4];
-	bool d, r, a;
-	uint64_t f;
+	struct pfnmap_page *p;
 
 	if (m->memory >= ANON) {
-		settle();
-		f = read_at("/proc/self/pagemap", (uintptr_t)m->map / KIT_PAGE);
-		f = read_at("/proc/kpageflags", f & ((1ull << 55) - 1));
-		d = f >> KPF_DIRTY & 1;
-		r = f >> KPF_REFERENCED & 1;
-		a = f >> KPF_ACTIVE & 1;
-	} else {
-		struct pfnmap_page *p = buf_report(&m->b);
-
-		d = p->flags & PFNMAP_PAGE_DIRTY;
-		r = p->flags & PFNMAP_PAGE_REFERENCED;
-		a = p->flags & PFNMAP_PAGE_ACTIVE;
-		free(p);
+		kit_settle();
+		return kit_flags(m->map);
 	}
-	snprintf(text, sizeof(text), "%c%c%c", d ? 'D' : '-', r ? 'R' : '-', a ? 'A' : '-');
+	p = buf_report(&m->b);
+	snprintf(text, sizeof(text), "%c%c%c", p->flags & PFNMAP_PAGE_DIRTY ? 'D' : '-',
+		 p->flags & PFNMAP_PAGE_REFERENCED ? 'R' : '-',
+		 p->flags & PFNMAP_PAGE_ACTIVE ? 'A' : '-');
+	free(p);
 	return text;
 }
 
@@ -219,9 +192,20 @@ static int act(struct vcpu *v, enum scene scene, uint64_t offset, struct guest_o
 	return ret;
 }
 
+static bool intel(void)
+{
+	return !access("/sys/module/kvm_intel", F_OK);
+}
+
+static bool eptad0(void)
+{
+	return intel() && !kit_param("kvm_intel", "eptad");
+}
+
 static void test_marked(struct vcpu *v, enum memory memory, enum scene scene)
 {
 	const struct marks *want = &marks[memory][scene];
+	const char *want_mapped;
 	struct guest_outcome out;
 	char mapped[4], gone[4];
 	struct mem m;
@@ -230,6 +214,7 @@ static void test_marked(struct vcpu *v, enum memory memory, enum scene scene)
 		want = &thp_log_shadow_mmu;
 	if (memory == MIXED && scene == READ && kit_kernel(6, 12))
 		want = &mixed_read_6_12;
+	want_mapped = scene == LOG && eptad0() ? logged_eptad0[memory] : want->mapped;
 	open_memory(&m, memory, scene);
 	if (strcmp(flags(&m), "---"))
 		tap_diag("%s: it begins with %s", memory_names[memory], flags(&m));
@@ -239,8 +224,8 @@ static void test_marked(struct vcpu *v, enum memory memory, enum scene scene)
 	strcpy(mapped, flags(&m));
 	VMM_MUST(vm_slot_delete(v->vm, KIT_SLOT));
 	strcpy(gone, flags(&m));
-	if (!tap_ok(!strcmp(mapped, want->mapped) && !strcmp(gone, want->gone),
-		    "%s, %s: %s, then %s", memory_names[memory], scene_names[scene], want->mapped,
+	if (!tap_ok(!strcmp(mapped, want_mapped) && !strcmp(gone, want->gone),
+		    "%s, %s: %s, then %s", memory_names[memory], scene_names[scene], want_mapped,
 		    want->gone))
 		tap_diag("it is %s, then %s", mapped, gone);
 	close_memory(&m);
@@ -287,6 +272,10 @@ int main(void)
 	for (enum scene scene = 0; scene < NR_SCENES; scene++) {
 		if (scene == VMSAVE && kit_mode() != VCPU_LONG) {
 			tap_skip(1, "VMSAVE: the program for 32-bit guests does not know it");
+			continue;
+		}
+		if (scene == VMSAVE && intel()) {
+			tap_skip(1, "VMSAVE is AMD's, see nested_vmcs for KVM's own mappings");
 			continue;
 		}
 		for (enum memory memory = 0; memory < NR_MEMORIES; memory++)
