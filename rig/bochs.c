@@ -217,7 +217,7 @@ static int fill_disk(const struct host_opts *o, int disk, char *info, uint32_t *
 		if (p->p_type != PT_LOAD || !p->p_filesz)
 			continue;
 		if (p->p_paddr < BOOT_INFO + BOOT_INFO_SIZE || p->p_paddr > INITRAMFS ||
-		    p->p_memsz > INITRAMFS - p->p_paddr || (char *)(load + 3) > info + BOOT_CMDLINE)
+		    p->p_memsz > INITRAMFS - p->p_paddr || (char *)(load + 3) > info + BOOT_USED)
 			break;
 		if (put(disk, load++, sectors, kernel.data + p->p_offset, p->p_filesz, p->p_paddr))
 			goto failed;

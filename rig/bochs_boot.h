@@ -13,6 +13,7 @@
 #define BOOT_MAP       0x100
 #define BOOT_ENTRY     0x300
 #define BOOT_LOADS     0x304
+#define BOOT_USED      0x3fc /* set by the ROM: a reset does not boot the host again */
 #define BOOT_CMDLINE   0x400
 
 #endif

@@ -16,6 +16,7 @@
 #define DEVICE	    0x1f6
 #define COMMAND	    0x1f7
 #define READ	    0x20
+#define SHUTDOWN    0x8900
 #define STATUS_BUSY 0x80
 #define STATUS_DATA 0x08
 
@@ -43,6 +44,8 @@ flat:
 	movw	%ax, %es
 	movw	%ax, %ss
 	cld
+	btsl	$0, BOOT_INFO + BOOT_USED
+	jc	again
 	movl	$(BOOT_INFO + BOOT_LOADS), %esi
 
 	/* The next thing to load: first sector, number of sectors, address. */
@@ -102,6 +105,19 @@ sector:
 enter:
 	movl	$BOOT_INFO, %ebx
 	jmp	*(BOOT_INFO + BOOT_ENTRY)
+
+	/* The kernel wanted a reset, as it does when it panics: end the emulator instead. */
+again:
+	movl	$LOW(farewell), %esi
+	movl	$(farewell_end - farewell), %ecx
+	movw	$SHUTDOWN, %dx
+	rep	outsb
+1:	hlt
+	jmp	1b
+
+farewell:
+	.ascii	"Shutdown"
+farewell_end:
 
 	.balign	8
 gdt:

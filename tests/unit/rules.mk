@@ -15,12 +15,14 @@ $(UNIT_TESTS): $(B)/asan/%: $(B)/asan/tests/unit/%.o $(B)/asan/tests/tap.o
 $(B)/asan/table: $(B)/asan/rig/table.o
 $(B)/asan/tap: $(patsubst %,$(B)/asan/rig/%.o,tap table)
 $(B)/asan/stream: $(B)/asan/rig/stream.o
+$(B)/asan/host: $(patsubst %,$(B)/asan/rig/%.o,host qemu bochs stream) $(B)/rig/bochs_rom.o
 $(B)/asan/matrix: $(B)/asan/rig/matrix.o
 $(B)/asan/vmm: $(patsubst %,$(B)/asan/lib/vmm/%.o,call error paging vcpu vm) $(B)/lib/vmm/blob.o
 
 # Beside the other one, for it finds what is built by where it is itself.
 RIG_ASAN := $(B)/bin/rig-asan
-$(RIG_ASAN): $(patsubst %,$(B)/asan/rig/%.o,main test table tap matrix host stream)
+$(RIG_ASAN): $(patsubst %,$(B)/asan/rig/%.o,main test table tap matrix host qemu bochs stream) \
+		$(B)/rig/bochs_rom.o
 	@mkdir -p $(@D)
 	$(CC) $(ASAN_FLAGS) -o $@ $^
 
