@@ -24,7 +24,7 @@ struct host;
 /* Whose virtualization the host's processor has. */
 enum host_cpu { HOST_AMD, HOST_INTEL };
 
-/* Called every 15 s while a host boots: seconds since the start, and the last line of its console. */
+/* Called every 15 s while a host boots: seconds since the start, the last line of its console. */
 typedef void (*host_progress_fn)(void *ctx, int seconds, const char *last);
 
 /*

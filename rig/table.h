@@ -75,8 +75,8 @@ struct host_conf {
 };
 
 /*
- * Apply one word: host=amd, host=intel, mem=MIB, cpus=N, icount, thread=multi or device=ARGUMENT, which may come several
- * times. Returns false when it is none of these.
+ * Apply one word: host=amd, host=intel, mem=MIB, cpus=N, icount, thread=multi or device=ARGUMENT,
+ * which may come several times. Returns false when it is none of these.
  */
 bool host_word(struct host_conf *conf, const char *word);
 

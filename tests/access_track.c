@@ -3,12 +3,13 @@
  * access_track - page reclaim makes KVM forget that a guest used a page; when the guest uses it
  * again, in the same SPTE, KVM marks the page accessed and dirty as before.
  *
- * It is eptad=0 that this is about: where SPTEs have no accessed bit, KVM takes all permissions away
- * (access tracking), and the fast page fault puts them back, which has to leave the other bits alone.
+ * It is eptad=0 that this is about: where SPTEs have no accessed bit, KVM takes all permissions
+ * away (access tracking), and the fast page fault puts them back, which has to leave the other bits
+ * alone.
  * With accessed bits, or with shadow paging, nothing faults and the outcome is the same.
  *
- * The pages are anonymous, and there is swap space, for without it Linux does not look who uses such
- * pages; but the test's control group may not have any, so that they only age.
+ * The pages are anonymous, and there is swap space, for without it Linux does not look who uses
+ * such pages; but the test's control group may not have any, so that they only age.
  *
  * Contract: 5 (kept by access tracking), 6, 7. Both variants pass: stock marks every page.
  *
@@ -54,11 +55,12 @@ static void remove_swap(void)
 static void add_swap(void)
 {
 	static const uint32_t head[] = { 1, 63 }; /* version, last page */
+	static const char magic[10] = "SWAPSPACE2";
 	static char page[KIT_PAGE];
 	int fd = open(SWAP, O_RDWR | O_CLOEXEC);
 
 	memcpy(page + 1024, head, sizeof(head));
-	memcpy(page + KIT_PAGE - 10, "SWAPSPACE2", 10);
+	memcpy(page + KIT_PAGE - sizeof(magic), magic, sizeof(magic));
 	if (fd < 0 || write(fd, page, sizeof(page)) != sizeof(page) || fsync(fd) || swapon(SWAP, 0))
 		tap_bail(SWAP ": %s", strerror(errno));
 	close(fd);
@@ -81,7 +83,10 @@ static unsigned int age(const char *map, bool *aged)
 	return n;
 }
 
-/* Do the pages of this use, or those not aged for NR_USES, have these flags? Returns NULL or which has not. */
+/*
+ * Do the pages of this use, or those not aged for NR_USES, have these flags? Returns NULL or which
+ * has not.
+ */
 static const char *compare(const char *map, const bool *aged, enum use use, const char *want)
 {
 	static char text[64];

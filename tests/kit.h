@@ -48,8 +48,8 @@ void kit_start(void);
 int kit_finish(void);
 
 /*
- * A parameter of kvm, kvm_amd or kvm_intel as the loaded module has it: kit_param("kvm_amd", "npt"). Bails
- * when there is no such parameter.
+ * A parameter of kvm, kvm_amd or kvm_intel as the loaded module has it: kit_param("kvm_amd",
+ * "npt"). Bails when there is no such parameter.
  */
 bool kit_param(const char *module, const char *name);
 
@@ -88,7 +88,9 @@ void kit_count_marks(void);
  */
 void kit_settle(void);
 
-/* "DRA", or '-' instead, of a page of anonymous memory: dirty, referenced, active. A static buffer. */
+/*
+ * "DRA", or '-' instead, of a page of anonymous memory: dirty, referenced, active. A static buffer.
+ */
 const char *kit_flags(const void *page);
 
 /*

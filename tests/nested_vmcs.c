@@ -161,7 +161,7 @@ static void test_place(const struct place *p, bool mapped)
 	}
 	for (uint32_t paging = 0; paging <= GUEST_NPT; paging += GUEST_NPT) {
 		bool usable = page_usable(&b.start[p->page]);
-		/* It is the nested guest's own access, which needs a mapping in the guest's tables. */
+		/* The nested guest's own access needs a mapping in KVM's tables. */
 		enum end at_apic = usable ? AT_APIC : NO_PAGE;
 		struct role roles[] = {
 			{ "VMCS", 0, usable ? DONE : NO_PAGE },

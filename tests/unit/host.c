@@ -7,6 +7,7 @@
  */
 #include <arpa/inet.h>
 #include <elf.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -56,6 +57,8 @@ static int fake_bochs(const char *bochsrc)
 
 	snprintf(logdir, sizeof(logdir), "%s", bochsrc);
 	*strrchr(logdir, '/') = '\0';
+	if (!fake)
+		return 2;
 	if (!strcmp(fake, "refuses")) {
 		fprintf(stderr, "00000000000p[      ] >>PANIC<< bochsrc:1: no such thing\n");
 		return 1;
@@ -82,7 +85,7 @@ static int fake_bochs(const char *bochsrc)
 /* The least that has a PVH entry: one page to load, and the note. */
 static void make_kernel(void)
 {
-	struct {
+	struct image {
 		Elf64_Ehdr ehdr;
 		Elf64_Phdr phdr[2];
 		Elf64_Nhdr note;
@@ -98,8 +101,8 @@ static void make_kernel(void)
 			    .p_filesz = sizeof(image),
 			    .p_memsz = 4096 },
 			  { .p_type = PT_NOTE,
-			    .p_offset = (size_t)((char *)&image.note - (char *)&image),
-			    .p_filesz = sizeof(image) - ((char *)&image.note - (char *)&image) } },
+			    .p_offset = offsetof(struct image, note),
+			    .p_filesz = sizeof(image) - offsetof(struct image, note) } },
 		.note = { .n_namesz = 4, .n_descsz = 4, .n_type = 18 },
 		.name = "Xen",
 		.entry = 0x1000000,
