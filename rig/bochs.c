@@ -306,7 +306,7 @@ static int make_files(const struct host_opts *o, unsigned int port, char *error,
 	int disk, fd, ret, len;
 	size_t i;
 
-	memcpy(rom, bochs_rom, (size_t)(bochs_rom_end - bochs_rom));
+	memcpy(rom, bochs_rom, (uintptr_t)bochs_rom_end - (uintptr_t)bochs_rom);
 	for (i = 0; i < sizeof(rom); i++)
 		sum += rom[i];
 	rom[sizeof(rom) - 1] -= sum;
