@@ -176,7 +176,7 @@ CHECK_PARTS := $(call on_all,rig) $(call on_all,build) asan@$(KERNEL)
 INTEL_PARTS := intel@$(subst $(empty) $(empty),$(comma),$(KERNELS))
 I386_PARTS := rig@6.1-686
 CI_PARTS := $(CHECK_PARTS) $(INTEL_PARTS) $(I386_PARTS) $(call on_all,lint)
-CHECK = $(Q)scripts/check.sh "$(MAKE)" $(B)
+CHECK = +$(Q)scripts/check.sh "$(MAKE)" $(B)
 
 .PHONY: check check-i386 ci check-build
 check: $(RIG)

@@ -11,11 +11,15 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -396,32 +400,104 @@ static int bochs_check(const struct host_opts *o, char *error, size_t size)
 	return -1;
 }
 
-/* A TCP socket that listens to this machine only; its port. */
-static int listen_local(unsigned int *port)
+/* A TCP socket that listens to this machine only. */
+static int listen_local(void)
 {
 	struct sockaddr_in sin = { .sin_family = AF_INET,
 				   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof(sin);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (fd >= 0 && !bind(fd, (struct sockaddr *)&sin, sizeof(sin)) && !listen(fd, 1) &&
-	    !getsockname(fd, (struct sockaddr *)&sin, &len)) {
-		*port = ntohs(sin.sin_port);
+	if (fd >= 0 && !bind(fd, (struct sockaddr *)&sin, sizeof(sin)) && !listen(fd, 1))
 		return fd;
-	}
 	if (fd >= 0)
 		close(fd);
 	return -1;
 }
 
-static void __attribute__((noreturn)) exec_bochs(const struct host_opts *o)
+static unsigned int port_of(int listener)
+{
+	struct sockaddr_in sin = { 0 };
+	socklen_t len = sizeof(sin);
+
+	return getsockname(listener, (struct sockaddr *)&sin, &len) ? 0 : ntohs(sin.sin_port);
+}
+
+/*
+ * Bochs cannot do without a display and offers it over VNC, to everybody. Give it a network of its
+ * own, where there is nobody; where that is not allowed it has to share the machine's.
+ */
+static void leave_network(void)
+{
+	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING };
+	int fd;
+
+	if (unshare(CLONE_NEWNET) && unshare(CLONE_NEWUSER | CLONE_NEWNET))
+		return;
+	/* A new user namespace takes this back. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &lo))
+		_exit(127);
+	close(fd);
+}
+
+/* Hand a file descriptor to the process at the other end of a socket; or take one, -1 on failure. */
+union fd_control {
+	struct cmsghdr head;
+	char space[CMSG_SPACE(sizeof(int))];
+};
+
+static bool send_fd(int to, int fd)
+{
+	union fd_control control = { 0 };
+	struct iovec data = { .iov_base = "", .iov_len = 1 };
+	struct msghdr msg = { .msg_iov = &data,
+			      .msg_iovlen = 1,
+			      .msg_control = &control,
+			      .msg_controllen = sizeof(control) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(sizeof(fd));
+	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	return sendmsg(to, &msg, 0) == 1;
+}
+
+static int receive_fd(int from)
+{
+	union fd_control control = { 0 };
+	char byte;
+	struct iovec data = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr msg = { .msg_iov = &data,
+			      .msg_iovlen = 1,
+			      .msg_control = &control,
+			      .msg_controllen = sizeof(control) };
+	struct cmsghdr *c;
+	int fd = -1;
+
+	if (recvmsg(from, &msg, MSG_CMSG_CLOEXEC) != 1)
+		return -1;
+	c = CMSG_FIRSTHDR(&msg);
+	if (c && c->cmsg_type == SCM_RIGHTS)
+		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	return fd;
+}
+
+/* In Bochs' process: say where it will connect to, and begin when told so. */
+static void __attribute__((noreturn)) exec_bochs(const struct host_opts *o, int parent)
 {
 	/* It starts in its debugger: continue, and do not come back. */
 	static const char commands[] = "c\nq\n";
-	char config[512];
+	char config[512], go;
 	const char *argv[] = { "bochs", "-q", "-f", config, NULL };
-	int fds[2];
+	int fds[2], listener;
 
+	leave_network();
+	listener = listen_local();
+	if (listener < 0 || !send_fd(parent, listener) || read(parent, &go, 1) != 1)
+		_exit(127);
+	close(listener);
 	snprintf(config, sizeof(config), "%s/bochsrc", o->logdir);
 	if (pipe(fds) || write(fds[1], commands, sizeof(commands) - 1) < 0)
 		_exit(127);
@@ -452,36 +528,35 @@ static bool bochs_explain(const struct host_opts *o, char *why, size_t size);
 
 static int bochs_start(const struct host_opts *o, struct emulation *e, char *error, size_t size)
 {
-	unsigned int port;
-	int listener;
+	int pair[2], listener;
 
-	listener = listen_local(&port);
-	if (listener < 0) {
-		snprintf(error, size, "no TCP port on this machine: %s", strerror(errno));
+	*e = (struct emulation){ .channel = -1, .qmp = -1 };
+	*error = '\0';
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) {
+		snprintf(error, size, "socketpair: %s", strerror(errno));
 		return -1;
 	}
-	if (make_files(o, port, error, size)) {
-		close(listener);
-		discard_files(o);
-		return -1;
-	}
-	e->qmp = -1;
 	e->pid = emulator_fork(&emulator_bochs, o);
 	if (!e->pid)
-		exec_bochs(o);
-	e->channel = e->pid > 0 ? connection(listener, e) : -1;
-	close(listener);
-	if (e->channel >= 0) {
-		/* It has opened the disk, and read the others. */
-		discard_files(o);
+		exec_bochs(o, pair[1]);
+	close(pair[1]);
+	listener = e->pid > 0 ? receive_fd(pair[0]) : -1;
+	if (listener < 0)
+		snprintf(error, size, "no TCP port for Bochs on this machine");
+	else if (!make_files(o, port_of(listener), error, size) && write(pair[0], "", 1) == 1)
+		e->channel = connection(listener, e);
+	close(pair[0]);
+	if (listener >= 0)
+		close(listener);
+	/* It has opened the disk, and read the others. */
+	discard_files(o);
+	if (e->channel >= 0)
 		return 0;
-	}
 	if (e->pid > 0) {
 		kill(e->pid, SIGKILL);
 		waitpid(e->pid, NULL, 0);
 	}
-	discard_files(o);
-	if (!bochs_explain(o, error, size))
+	if (!*error && !bochs_explain(o, error, size))
 		snprintf(error, size, "Bochs does not start: see %s/bochs.log", o->logdir);
 	return -1;
 }
