@@ -441,7 +441,7 @@ static void leave_network(void)
 	close(fd);
 }
 
-/* Hand a file descriptor to the process at the other end of a socket; or take one, -1 on failure. */
+/* Hand a file descriptor to the process at the other end of a socket; take one, or -1. */
 union fd_control {
 	struct cmsghdr head;
 	char space[CMSG_SPACE(sizeof(int))];
