@@ -25,13 +25,14 @@
 
 #include "tests/kit.h"
 
-#define PAGES	96u
-#define AGED	12u	       /* that many will do */
-#define STEP	(8 * KIT_PAGE) /* to the next page: so far the shadow MMU does not map ahead */
-#define SIZE	(PAGES * STEP)
-#define ROUNDS	20
-#define RECLAIM "131072"
-#define SWAP	"/dev/ram0"
+#define PAGES	 96u
+#define AGED	 12u		/* that many will do */
+#define STEP	 (8 * KIT_PAGE) /* to the next page: so far the shadow MMU does not map ahead */
+#define SIZE	 (PAGES * STEP)
+#define ROUNDS	 40
+#define ROUND_US 100000
+#define RECLAIM	 "131072"
+#define SWAP	 "/dev/ram0"
 
 enum use { WRITTEN, READ, LEFT, NR_USES };
 
@@ -73,6 +74,12 @@ static unsigned int age(const char *map, bool *aged)
 	unsigned int n = 0;
 
 	for (int round = 0; round < ROUNDS && n < AGED; round++) {
+		/*
+		 * What reclaim of a control group goes by is brought up to date every two seconds
+		 * only.
+		 */
+		if (round)
+			usleep(ROUND_US);
 		/* EAGAIN: nothing was reclaimed. */
 		kit_cgroup_put("memory.reclaim", RECLAIM);
 		kit_settle();
