@@ -25,8 +25,10 @@
 #include <linux/pfn_t.h>
 #include <linux/pseudo_fs.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <linux/wait.h>
 
 #include "compat.h"
 #include "pages.h"
@@ -42,6 +44,8 @@ struct pfnmap_buffer {
 	u32 old_nr;			/* pages in them */
 	struct list_head eager;		/* struct eager_mm */
 	bool refuse;
+	u32 hold;			/* enum pfnmap_hold; read without the lock, too */
+	wait_queue_head_t released;	/* hold is PFNMAP_HOLD_OFF */
 	u64 mappings;			/* VMAs */
 	u64 faults;
 	u64 mkwrites;
@@ -132,9 +136,16 @@ static struct pfnmap_buffer *buffer_new(void)
 
 	buf->inode = inode;
 	mutex_init(&buf->lock);
+	init_waitqueue_head(&buf->released);
 	INIT_LIST_HEAD(&buf->old);
 	INIT_LIST_HEAD(&buf->eager);
 	return buf;
+}
+
+static void set_hold(struct pfnmap_buffer *buf, u32 hold)
+{
+	WRITE_ONCE(buf->hold, hold);
+	wake_up_all(&buf->released);
 }
 
 /* Make a buffer that nobody maps as new. */
@@ -152,6 +163,7 @@ static void buffer_clear(struct pfnmap_buffer *buf)
 	buf->pages = NULL;
 	buf->spec.pages = 0;
 	buf->refuse = false;
+	set_hold(buf, PFNMAP_HOLD_OFF);
 	buf->faults = 0;
 	buf->mkwrites = 0;
 }
@@ -240,13 +252,52 @@ static vm_fault_t insert_for_fault(struct pfnmap_buffer *buf, struct vm_fault *v
 	}
 }
 
+static int wait_released(struct pfnmap_buffer *buf)
+{
+	return wait_event_interruptible(buf->released,
+					READ_ONCE(buf->hold) == PFNMAP_HOLD_OFF);
+}
+
+/* 0: the wait is over. Otherwise the fault is, with this. */
+static vm_fault_t hold_fault(struct pfnmap_buffer *buf, struct vm_fault *vmf, u32 hold)
+{
+	if (hold == PFNMAP_HOLD_RETRY && fault_flag_allow_retry_first(vmf->flags)) {
+		struct file *file;
+
+		/* A caller that does not wait keeps mmap_lock. */
+		if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
+			return VM_FAULT_RETRY;
+
+		/* The VMA may go away, and the file has the buffer. */
+		file = get_file(vmf->vma->vm_file);
+		mmap_read_unlock(vmf->vma->vm_mm);
+		wait_released(buf);
+		fput(file);
+		return VM_FAULT_RETRY;
+	}
+
+	if (!wait_released(buf))
+		return 0;
+	return fatal_signal_pending(current) ? VM_FAULT_SIGBUS : VM_FAULT_NOPAGE;
+}
+
 static vm_fault_t buffer_fault(struct vm_fault *vmf)
 {
 	struct pfnmap_buffer *buf = vmf->vma->vm_private_data;
-	vm_fault_t ret = VM_FAULT_SIGBUS;
+	vm_fault_t ret;
+	u32 hold;
 
 	mutex_lock(&buf->lock);
 	buf->faults++;
+	while ((hold = buf->hold)) {
+		mutex_unlock(&buf->lock);
+		ret = hold_fault(buf, vmf, hold);
+		if (ret)
+			return ret;
+		mutex_lock(&buf->lock);
+	}
+
+	ret = VM_FAULT_SIGBUS;
 	if (buffer_faults(buf))
 		ret = insert_for_fault(buf, vmf);
 	mutex_unlock(&buf->lock);
@@ -260,9 +311,9 @@ static vm_fault_t buffer_huge_fault(struct vm_fault *vmf, huge_fault_size size)
 
 	mutex_lock(&buf->lock);
 	if (size == HUGE_FAULT_PMD && buf->spec.insert == PFNMAP_INSERT_PMD &&
-	    buffer_faults(buf))
+	    buffer_faults(buf) && !buf->hold)
 		ret = insert_pmd(buf, vmf);
-	/* After a fallback buffer_fault() counts, and refuses where it has to. */
+	/* After a fallback buffer_fault() counts, waits and refuses where it has to. */
 	if (ret != VM_FAULT_FALLBACK)
 		buf->faults++;
 	mutex_unlock(&buf->lock);
@@ -539,6 +590,17 @@ static int buffer_refuse(struct pfnmap_buffer *buf, unsigned long arg)
 	return 0;
 }
 
+static int buffer_hold(struct pfnmap_buffer *buf, unsigned long arg)
+{
+	if (arg >= PFNMAP_NR_HOLDS)
+		return -EINVAL;
+
+	mutex_lock(&buf->lock);
+	set_hold(buf, arg);
+	mutex_unlock(&buf->lock);
+	return 0;
+}
+
 static void check_set(struct pages *p, u8 *bounce, struct pfnmap_old *check)
 {
 	u32 i, j;
@@ -609,6 +671,8 @@ static long buffer_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return buffer_replace(buf, arg, false);
 	case PFNMAP_REFUSE:
 		return buffer_refuse(buf, arg);
+	case PFNMAP_HOLD:
+		return buffer_hold(buf, arg);
 	case PFNMAP_CHECK_OLD:
 		return buffer_check_old(buf, ptr);
 	case PFNMAP_STATS:

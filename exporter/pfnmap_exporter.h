@@ -140,7 +140,7 @@ struct pfnmap_old {
 };
 
 struct pfnmap_stats {
-	__u64 faults;		/* faults that reached this buffer, refused ones too */
+	__u64 faults;		/* faults that reached this buffer, ended how ever */
 	__u64 mkwrites;		/* calls of its pfn_mkwrite, refused ones too */
 	__u64 mappings;		/* VMAs that map it now */
 	__u64 leaked;		/* chunks not freed, of all buffers, ever */
@@ -153,7 +153,8 @@ struct pfnmap_stats {
 
 /*
  * Give the buffer its pages, zero-filled. Replaces earlier pages, kept old ones
- * and the two counters, and ends PFNMAP_REFUSE. BAR memory is zeroed too.
+ * and the two counters, and ends PFNMAP_REFUSE and PFNMAP_HOLD. BAR memory is
+ * zeroed too.
  * EBUSY: the buffer is mapped; EINVAL also for a combination ruled out above: then
  * nothing changed. ENOMEM; ENODEV: no ivshmem device; ENOSPC: no room in its BAR;
  * EOPNOTSUPP: the system's shmem has huge pages: then the buffer is as new.
@@ -186,6 +187,31 @@ struct pfnmap_stats {
  * is mapped stays mapped. Works on a buffer without pages.
  */
 #define PFNMAP_REFUSE		_IO(PFNMAP_IOC, 5)
+
+/*
+ * Argument of PFNMAP_HOLD. What the fault handlers of GPU drivers do while they
+ * wait for the GPU, if a signal interrupts them: nothing, and say that it is done.
+ */
+enum pfnmap_hold {
+	PFNMAP_HOLD_OFF,
+	/* VM_FAULT_NOPAGE without an entry. */
+	PFNMAP_HOLD_NOPAGE,
+	/*
+	 * The first attempt at a fault, if it may be repeated, waits without mmap_lock
+	 * and ends in VM_FAULT_RETRY, whatever ended the wait. Then as above.
+	 */
+	PFNMAP_HOLD_RETRY,
+	PFNMAP_NR_HOLDS
+};
+
+/*
+ * Argument, by value: an enum pfnmap_hold. From now on every fault waits until
+ * PFNMAP_HOLD_OFF or until a signal is pending. Access goes on where it was
+ * interrupted, so that user space notices nothing but the time. A task that is
+ * being killed gets SIGBUS instead, so that the kernel does not fault for ever on
+ * its behalf. What is mapped stays mapped. Works on a buffer without pages.
+ */
+#define PFNMAP_HOLD		_IO(PFNMAP_IOC, 8)
 
 /* Examine kept pages. Works on a buffer without pages. */
 #define PFNMAP_CHECK_OLD	_IOR(PFNMAP_IOC, 6, struct pfnmap_old)

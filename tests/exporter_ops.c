@@ -350,6 +350,102 @@ static const char *refuse(struct buf *b)
 	return NULL;
 }
 
+struct toucher {
+	uint8_t *p;
+	uint8_t seen;
+	atomic_bool done;
+};
+
+static atomic_uint signals;
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	signals++;
+}
+
+static void *touch_held(void *arg)
+{
+	struct toucher *t = arg;
+
+	t->seen = *(volatile uint8_t *)t->p;
+	t->done = true;
+	return NULL;
+}
+
+/* Wait for *p to be at least n; false after 10 s. */
+static bool reaches(const atomic_uint *p, unsigned int n)
+{
+	for (int i = 0; i < 10000 && *p < n; i++)
+		usleep(1000);
+	return *p >= n;
+}
+
+/* Wait until n faults have come. */
+static bool faulted(const struct buf *b, uint64_t n)
+{
+	for (int i = 0; i < 10000 && buf_stats(b).faults < n; i++)
+		usleep(1000);
+	return buf_stats(b).faults >= n;
+}
+
+/*
+ * A signal is handled while a fault waits, and a task that waits can be killed. Of mappings, which
+ * a waiting fault may keep others from changing, there is no change meanwhile.
+ */
+static const char *hold_one(struct buf *b, unsigned int hold)
+{
+	static struct toucher t;
+	uint8_t *p = map(b);
+	uint64_t faults;
+	pthread_t thread;
+	unsigned int n;
+	int status;
+	pid_t pid;
+
+	MUST(p != MAP_FAILED);
+	fill(p, b, 1);
+	MUST(!ioctl(b->fd, PFNMAP_HOLD, hold));
+	MUST(filled(p, b, 1)); /* what is mapped stays mapped */
+	MUST(!ioctl(b->fd, PFNMAP_REVOKE));
+
+	faults = buf_stats(b).faults;
+	t = (struct toucher){ .p = p };
+	MUST(!pthread_create(&thread, NULL, touch_held, &t));
+	MUST(faulted(b, faults + 1));
+	for (int i = 0; i < 2; i++) {
+		n = signals;
+		MUST(!pthread_kill(thread, SIGUSR1));
+		MUST(reaches(&signals, n + 1) && !t.done);
+		/* The same access again. */
+		MUST(faulted(b, faults + 2 + i));
+	}
+	MUST(!ioctl(b->fd, PFNMAP_HOLD, PFNMAP_HOLD_OFF));
+	pthread_join(thread, NULL);
+	MUST(t.seen == pattern(0, 1));
+
+	MUST(!ioctl(b->fd, PFNMAP_HOLD, hold) && !ioctl(b->fd, PFNMAP_REVOKE));
+	faults = buf_stats(b).faults;
+	pid = fork();
+	MUST(pid >= 0);
+	if (!pid) {
+		touch(p, 1);
+		_exit(0);
+	}
+	MUST(faulted(b, faults + 1));
+	MUST(!kill(pid, SIGKILL) && waitpid(pid, &status, 0) == pid);
+	MUST(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	MUST(!ioctl(b->fd, PFNMAP_HOLD, PFNMAP_HOLD_OFF));
+	MUST(filled(p, b, 1));
+	MUST(!munmap(p, b->size));
+	return NULL;
+}
+
+static const char *hold(struct buf *b)
+{
+	return hold_one(b, PFNMAP_HOLD_NOPAGE) ?: hold_one(b, PFNMAP_HOLD_RETRY);
+}
+
 /* The child's half of forked(): each byte from the parent asks for one step. */
 static int child(struct buf *b, uint8_t *p, int in, int out)
 {
@@ -519,6 +615,7 @@ static const struct {
 	{ "move", move },
 	{ "free", free_pages },
 	{ "refuse", refuse },
+	{ "hold", hold },
 	{ "fork", forked },
 	{ "partial mappings", partial },
 	{ "race", race },
@@ -667,6 +764,8 @@ static void misuse(void)
 	FAILS(ioctl(fd, PFNMAP_MOVE, 2), EINVAL);
 	FAILS(ioctl(fd, PFNMAP_FREE, -1L), EINVAL);
 	FAILS(ioctl(fd, PFNMAP_REFUSE, 2), EINVAL);
+	FAILS(ioctl(fd, PFNMAP_HOLD, PFNMAP_NR_HOLDS), EINVAL);
+	FAILS(ioctl(fd, PFNMAP_HOLD, -1L), EINVAL);
 	FAILS(map_part(&b, 0, 9 * PAGE), EINVAL);
 	FAILS(map_part(&b, 8 * PAGE, PAGE), EINVAL);
 	FAILS(map_part(&b, 7 * PAGE, 2 * PAGE), EINVAL);
@@ -805,11 +904,12 @@ static void eager_race(void)
 
 int main(void)
 {
-	struct sigaction sa = { .sa_handler = on_fault };
+	struct sigaction sa = { .sa_handler = on_fault }, usr1 = { .sa_handler = on_signal };
 
 	kit_start();
 	sigaction(SIGBUS, &sa, NULL);
 	sigaction(SIGSEGV, &sa, NULL);
+	sigaction(SIGUSR1, &usr1, NULL);
 	misuse();
 	every_kind();
 	every_order();

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * interrupted - a signal that interrupts the driver's fault handler ends KVM_RUN with EINTR, soon,
+ * and when the driver serves faults again, the guest goes on with the same instruction.
+ *
+ * The handlers of GPU drivers give up a wait when a signal is pending and return as if they had
+ * inserted the entry: on the first attempt at a fault, or, if they can let go of mmap_lock and
+ * have it repeated, on the second one. Both are tried, PFNMAP_HOLD_NOPAGE and PFNMAP_HOLD_RETRY.
+ *
+ * Contract: 3, 7. Stock KVM fails KVM_RUN with EFAULT in the first case. In the second it looks the
+ * page up again and again, inside the kernel, for as long as the signal is pending, that is until
+ * the driver serves; this test has it do so then. A page that KVM of this kind cannot map fails
+ * with EFAULT when the driver serves.
+ *
+ * Seen to fail: a lookup that takes an interrupted fault for a failed one, and one that repeats it.
+ */
+#include <errno.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+#include "tests/kit.h"
+
+#define SOON_MS 3000 /* patched KVM must be back by then */
+#define SPIN_MS 100  /* stock KVM must not */
+#define CALM	10   /* as many attempts at a fault are no loop */
+
+static const struct pfnmap_create specs[] = {
+	{ .kind = PFNMAP_NONCOMPOUND, .order = 0, .pages = 8 },
+	{ .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = 8 },
+	{ .kind = PFNMAP_COMPOUND, .order = 3, .pages = 8, .insert = PFNMAP_INSERT_AROUND },
+	{ .kind = PFNMAP_RESERVED, .order = 0, .pages = 8 },
+	{ .kind = PFNMAP_BAR, .pages = 8 },
+};
+
+/* One access in the vCPU's thread, which others can see the end of. */
+struct access {
+	enum kit_access access;
+	uint64_t gpa;
+	struct guest_outcome out;
+	atomic_bool done;
+};
+
+static int run_access(struct vcpu *v, void *arg)
+{
+	struct access *a = arg;
+
+	kit_touch(v, a->access, a->gpa, 7, &a->out);
+	a->done = true;
+	return 0;
+}
+
+static bool done_within(struct access *a, unsigned int ms)
+{
+	while (ms-- && !a->done)
+		usleep(1000);
+	return a->done;
+}
+
+static bool eintr(const struct guest_outcome *out)
+{
+	return out->end == GUEST_RUN_FAILED && out->err == EINTR;
+}
+
+static void test_access(struct vcpu *v, struct buf *b, enum kit_access access, uint32_t page,
+			enum pfnmap_hold hold)
+{
+	bool spins = !tap_kvm_patched() && hold == PFNMAP_HOLD_RETRY, usable;
+	const char *how = hold == PFNMAP_HOLD_RETRY ? "second" : "first";
+	uint64_t offset = (uint64_t)page * KIT_PAGE, code, faults;
+	struct access a = { .access = access, .gpa = KIT_GPA + offset };
+	struct guest_outcome *out = &a.out;
+
+	usable = page_usable(&b->start[page]);
+	vcpu_code(v, &code, 0x4321);
+	buf_set_word(b, offset, code);
+	buf_do(b, PFNMAP_REVOKE, 0);
+	buf_do(b, PFNMAP_HOLD, hold);
+
+	faults = buf_stats(b).faults;
+	vcpu_start(v, run_access, &a);
+	for (int i = 0; i < SOON_MS && buf_stats(b).faults == faults; i++)
+		usleep(1000);
+	usleep(2000);
+	tap_ok(buf_stats(b).faults == faults + 1 && !a.done, "%s: page %u: %s waits for the driver",
+	       buf_name(b), page, kit_access_names[access]);
+
+	faults = buf_stats(b).faults;
+	vcpu_kick(v);
+	if (spins) {
+		done_within(&a, SPIN_MS);
+		faults = buf_stats(b).faults - faults;
+		tap_ok(!a.done && faults > CALM,
+		       "%s: page %u: interrupted in the %s attempt it tries on, %llu times",
+		       buf_name(b), page, how, (unsigned long long)faults);
+		buf_do(b, PFNMAP_HOLD, PFNMAP_HOLD_OFF);
+		vcpu_join(v);
+		tap_ok(usable ? eintr(out) : kit_efault(out), "%s: page %u: until served: %s",
+		       buf_name(b), page, guest_describe(out));
+	} else {
+		done_within(&a, SOON_MS);
+		faults = buf_stats(b).faults - faults;
+		tap_ok(a.done && faults <= CALM,
+		       "%s: page %u: interrupted in the %s attempt it gives up, after %llu "
+		       "more",
+		       buf_name(b), page, how, (unsigned long long)faults);
+		buf_do(b, PFNMAP_HOLD, PFNMAP_HOLD_OFF);
+		vcpu_join(v);
+		tap_ok(tap_kvm_patched() ? eintr(out) : kit_efault(out), "%s: page %u: with %s",
+		       buf_name(b), page, guest_describe(out));
+	}
+	tap_ok(buf_word(b, offset) == code, "%s: page %u: content untouched", buf_name(b), page);
+
+	/* A kick that KVM_RUN did not end by. */
+	v->run->immediate_exit = 0;
+	if (out->end == GUEST_RUN_FAILED)
+		guest_resume(v, out);
+	if (!usable) {
+		tap_ok(kit_efault(out), "%s: page %u: is not for the guest: %s", buf_name(b), page,
+		       guest_describe(out));
+		return;
+	}
+	tap_ok(out->end == GUEST_DONE && buf_word(b, offset) == (access == KIT_WRITE ? 7 : code) &&
+		       (access != KIT_READ || out->result == code) &&
+		       (access != KIT_EXEC || out->result == 0x4321),
+	       "%s: page %u: then it goes on: %s", buf_name(b), page, guest_describe(out));
+}
+
+static void test(struct vcpu *v, const struct pfnmap_create *spec)
+{
+	struct buf b;
+
+	buf_open(&b, spec);
+	buf_map(&b, KIT_RW);
+	VMM_MUST(vm_slot_set(v->vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
+	for (enum kit_access access = 0; access < KIT_NR_ACCESSES; access++) {
+		for (uint32_t page = 0; page < b.spec.pages; page += 5) {
+			test_access(v, &b, access, page, PFNMAP_HOLD_NOPAGE);
+			test_access(v, &b, access, page, PFNMAP_HOLD_RETRY);
+		}
+	}
+	VMM_MUST(vm_slot_delete(v->vm, KIT_SLOT));
+	buf_end(&b, "as before");
+}
+
+int main(void)
+{
+	struct vm *vm;
+	struct vcpu *v;
+
+	kit_start();
+	vm = vm_create(0);
+	v = vcpu_create(vm, kit_mode());
+	for (size_t i = 0; i < ARRAY_SIZE(specs); i++)
+		test(v, &specs[i]);
+	vcpu_destroy(v);
+	vm_destroy(vm);
+	return kit_finish();
+}
