@@ -142,7 +142,7 @@ $(R)/series.id: FORCE | $(R)/version
 	$(Q)cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 PREPARED := $(R)/kvm/arch/x86/kvm/Kbuild
-$(PREPARED): $(STOCK) $(R)/series.id
+$(PREPARED): $(STOCK) $(R)/series.id VERSION
 	@printf '  %-8s %s\n' PATCH "$(words $(wildcard $(SERIES_DIR)/*.patch)) patches of $(SERIES_DIR)"
 	$(Q)$(call LOCK,kvm) kvm/prepare.sh $(R)/stock $(R)/kvm $(SERIES_DIR) $(NEW_DIR)
 

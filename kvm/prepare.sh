@@ -7,13 +7,15 @@
 # SOURCE is the stock tarball (linux-source-*.tar.xz) or a directory made by an
 # earlier run without SERIES. OUT gets the files of KVM at their places in the
 # kernel tree, those of the directory NEW, and the patches SERIES/*.patch in the
-# order of their names, and the Kbuild file beside this script. Fuzz and offsets
-# are told; the first patch that does not apply ends the run. OUT appears or is
+# order of their names, and the Kbuild file beside this script. Where there is a
+# NEW, it also gets arch/x86/kvm/pfnmap_version.h, which says the VERSION of this
+# project. Fuzz and offsets are told; the first patch that does not apply ends the run. OUT appears or is
 # replaced only when everything went well.
 set -eu
 
 me=${0##*/}
 kbuild=$(dirname "$0")/Kbuild
+version=$(dirname "$0")/../VERSION
 source=$1
 out=${2%/}
 series=${3:-}
@@ -44,6 +46,13 @@ try() {
 # The line that says why a command failed.
 reason() {
 	echo "$said" | grep -m1 -i 'no space left' || echo "$said" | head -n 1
+}
+
+write_version() {
+	mkdir -p "$tmp/arch/x86/kvm"
+	printf '%s\n#define KVM_PFNMAP_VERSION "%s"\n' \
+		'/* SPDX-License-Identifier: GPL-2.0-only */' \
+		"$(cat "$version")" >"$tmp/arch/x86/kvm/pfnmap_version.h"
 }
 
 extract() {
@@ -92,6 +101,7 @@ else
 fi
 if [ -n "$new" ] && [ -d "$new" ]; then
 	try cp -Rp "$new/." "$tmp" || die "cannot copy $new: $(reason)"
+	try write_version || die "cannot write the version: $(reason)"
 fi
 if [ -n "$series" ]; then
 	for p in "$series"/*.patch; do

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The version of kvm-pfnmap: see ../pfnmap.c. */
+#include <linux/module.h>
+
+#include "pfnmap_version.h"
+
+MODULE_VERSION(KVM_PFNMAP_VERSION);
