@@ -48,6 +48,11 @@ help:
 #? make format         clang-format the programs' sources
 #? make ci             all checks, and lint
 #?
+#? make deb            the Debian packages, in build/deb
+#? make check-install  install them on a Debian 12, and boot that (CORE=1: less)
+#? make install        build the modules through DKMS for this machine's kernels
+#? make uninstall      and take them away again
+#?
 #? make deps           install the Debian packages that are needed
 #? make update         ask Debian for newer kernels
 #? make clean          remove what was built (keeps downloads and trees)
@@ -55,7 +60,10 @@ help:
 #? KERNEL=6.12 or KERNEL=6.1.0-56-amd64 selects a kernel (kernels.conf lists
 #? the supported ones; the first is the default); V=1 shows the commands.
 
-.PHONY: clean update
+.PHONY: clean update install uninstall
+install uninstall:
+	$(Q)packaging/install.sh $@
+
 clean:
 	$(Q)for d in $(B)/*; do \
 		if [ $$d = $(B)/cache ]; then \
@@ -74,7 +82,7 @@ update:
 
 # Everything else is about one kernel. Each call makes sure first that it is
 # resolved and that the packages are installed.
-ifneq ($(filter-out help clean update,$(MAKECMDGOALS)),)
+ifneq ($(filter-out help clean update install uninstall,$(MAKECMDGOALS)),)
 
 KERNEL_MK := $(B)/kernels/$(KERNEL).mk
 ifneq ($(shell scripts/kernel.sh $(KERNEL) $(KERNEL_MK) $(B)/cache && echo ok),ok)
@@ -152,7 +160,7 @@ $(MODULES) &: $(PREPARED) scripts/modules.sh
 	$(Q)$(call LOCK,kvm) scripts/modules.sh $(R)/kvm $(KDIR) $(R)/modules
 
 include $(wildcard $(addsuffix /rules.mk,guest lib/vmm exporter rig tests tests/unit demo \
-	scripts))
+	scripts packaging cmd))
 
 .PHONY: deps image modules exporter programs initramfs
 deps:

@@ -1,0 +1,61 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# Put the source that DKMS builds from below a directory: install.sh files DIR makes
+# DIR/usr/src/kvm-pfnmap-VERSION and the kernel's hooks. And, as root, do without the
+# package what it does: install.sh install, install.sh uninstall.
+set -eu
+cd "$(dirname "$0")/.."
+
+version=$(cat VERSION)
+source=/usr/src/kvm-pfnmap-$version
+hooks='/etc/kernel/postinst.d/kvm-pfnmap /etc/kernel/header_postinst.d/kvm-pfnmap'
+
+die() {
+	echo "${0##*/}: $*" >&2
+	exit 1
+}
+
+files() {
+	dest=$1$source
+	mkdir -p "$dest"
+	cp -R kernels.conf VERSION kvm "$dest"
+	mkdir -p "$dest/scripts" "$dest/packaging"
+	cp scripts/lib.sh scripts/modules.sh "$dest/scripts"
+	cp packaging/lib.sh packaging/buildable.sh packaging/prebuild.sh packaging/build-all.sh \
+		"$dest/packaging"
+	sed "s/@VERSION@/$version/g" packaging/dkms.conf.in >"$dest/dkms.conf"
+	for hook in $hooks; do
+		mkdir -p "$1${hook%/*}"
+		cp packaging/hooks/kernel "$1$hook"
+		chmod 755 "$1$hook"
+	done
+}
+
+as_root() {
+	[ "$(id -u)" -eq 0 ] || die "run it as root: sudo make $1"
+	command -v dkms >/dev/null || die 'dkms is missing: apt install dkms'
+	! dpkg-query -W -f '${db:Status-Status}' kvm-pfnmap-dkms 2>/dev/null | grep -qx installed ||
+		die 'the package kvm-pfnmap-dkms is installed: use apt'
+}
+
+case $1 in
+files)
+	files "$2"
+	;;
+install)
+	as_root install
+	[ -z "$(dkms status -m kvm-pfnmap)" ] || "$0" uninstall
+	files ''
+	"$source/packaging/build-all.sh"
+	;;
+uninstall)
+	as_root uninstall
+	dkms status -m kvm-pfnmap | sed 's|^kvm-pfnmap[/, ]*\([^,: ]*\).*|\1|' | sort -u |
+	while read -r v; do
+		dkms remove -m kvm-pfnmap -v "$v" --all >/dev/null
+	done
+	# shellcheck disable=SC2086 # files
+	rm -rf /usr/src/kvm-pfnmap-* $hooks
+	;;
+*)	die "unknown command '$1'" ;;
+esac

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# packaging/rules.mk - the Debian packages, and the same without them.
+
+DEB := $(B)/deb/kvm-pfnmap-dkms_$(shell cat VERSION)_all.deb
+DEB_PKGS := debhelper dh-dkms dpkg-dev fakeroot
+DEB_FILES := VERSION kernels.conf $(shell find packaging kvm cmd/kvm-pfnmap -type f) \
+	scripts/lib.sh scripts/modules.sh
+
+$(DEB): $(DEB_FILES) $(B)/bin/kvm-pfnmap
+	$(Q)scripts/deps.sh $(DEB_PKGS)
+	$(Q)packaging/deb.sh $(B)
+
+.PHONY: deb check-deb check-install
+deb: $(DEB)
+
+# What Debian's own checker says; a tag that is wanted is explained in an override.
+check-deb: $(DEB)
+	$(Q)scripts/deps.sh lintian
+	$(Q)lintian --allow-root --fail-on warning $(B)/deb/*.changes
+
+# A Debian of its own, in a directory and then in the emulated host.
+INSTALL_PKGS := debootstrap e2fsprogs lintian
+check-install: $(DEB) programs
+	$(Q)scripts/deps.sh $(INSTALL_PKGS)
+	$(Q)CORE=$(CORE) scripts/tap.sh $(B)/logs $(call part,install) tests/install/run.sh
