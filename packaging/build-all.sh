@@ -14,6 +14,7 @@ version=$(cat "$top/VERSION")
 log=$(mktemp) || exit 0
 trap 'rm -f "$log"' EXIT
 trap 'exit 130' INT TERM HUP
+# shellcheck disable=SC2046 # releases
 [ $# -gt 0 ] || set -- $(ls -v /lib/modules 2>/dev/null)
 for release; do
 	headers=/lib/modules/$release/build

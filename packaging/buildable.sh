@@ -17,5 +17,6 @@ version=$(headers_version "$headers") ||
 	die "the headers of $release are missing: apt install linux-headers-$release"
 dpkg --compare-versions "$version" ge "$oldest" ||
 	die "$release is of $version, supported from $oldest on: it keeps its own KVM"
-[ "$(source_version)" = "$version" ] && [ -s "$(tarball)" ] ||
+if [ "$(source_version)" != "$version" ] || ! [ -s "$(tarball)" ]; then
 	die "the source of $release is missing: apt install $source=$version"
+fi

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034 # the variables are for the scripts
 # What the scripts of the package share: kernels.conf, and a kernel's packages.
 
 top=$(dirname "$0")/..
