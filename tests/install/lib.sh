@@ -78,34 +78,35 @@ apt_install() {
 make_base() {
 	[ ! -s "$cache/base.tar" ] || return 0
 	mkdir -p "$cache"
-	new=$cache/new
-	rm -rf "$new"
+	base=$cache/new
+	rm -rf "$base"
 	apt-get indextargets --format "\$(REPO_URI) \$(RELEASE) \$(COMPONENT)" \
 		'Created-By: Packages' | grep -E ' bookworm' >"$cache/sources"
 	mirror=$(awk '$2 == "bookworm" { print $1; exit }' "$cache/sources")
-	debootstrap --variant=minbase bookworm "$new" "$mirror" >"$cache/log" 2>&1 ||
+	debootstrap --variant=minbase bookworm "$base" "$mirror" >"$cache/log" 2>&1 ||
 		{ tail -n 1 "$cache/log"; exit 1; }
-	sed 's/^/deb /' "$cache/sources" >"$new/etc/apt/sources.list"
-	cat >"$new/etc/apt/apt.conf.d/99check" <<'END'
+	sed 's/^/deb /' "$cache/sources" >"$base/etc/apt/sources.list"
+	cat >"$base/etc/apt/apt.conf.d/99check" <<'END'
 APT::Keep-Downloaded-Packages "true";
 Binary::apt::APT::Keep-Downloaded-Packages "true";
 Dpkg::Use-Pty "0";
 DPkg::Options { "--force-unsafe-io"; };
 END
-	printf '#!/bin/sh\nexit 101\n' >"$new/usr/sbin/policy-rc.d"
-	chmod 755 "$new/usr/sbin/policy-rc.d"
-	cp /etc/resolv.conf "$new/etc"
-	mount_root "$new"
-	into "$new" apt-get -q update >>"$cache/log" 2>&1
-	into "$new" apt-get -q -y --no-install-recommends install dkms initramfs-tools zstd \
+	printf '#!/bin/sh\nexit 101\n' >"$base/usr/sbin/policy-rc.d"
+	chmod 755 "$base/usr/sbin/policy-rc.d"
+	cp /etc/resolv.conf "$base/etc"
+	mount_root "$base"
+	into "$base" apt-get -q update >>"$cache/log" 2>&1
+	into "$base" apt-get -q -y --no-install-recommends install dkms initramfs-tools zstd \
 		xz-utils openssl libc6-dev >>"$cache/log" 2>&1 || { tail -n 1 "$cache/log"; exit 1; }
 	cleanup
-	tar -C "$new" -cf "$cache/base.tar.new" .
+	tar -C "$base" -cf "$cache/base.tar.new" .
 	mv "$cache/base.tar.new" "$cache/base.tar"
-	rm -rf "$new"
+	rm -rf "$base"
 }
 
 make_root() {
+	cleanup
 	rm -rf "$work"
 	mkdir -p "$root"
 	: >"$work/log"
@@ -130,7 +131,7 @@ boot() {
 		-append 'root=/dev/vda rw init=/usr/local/sbin/init.sh console=ttyS0 quiet tsc=reliable' \
 		-drive "file=$work/disk,format=raw,if=virtio,cache=unsafe" -device VGA \
 		-display none -serial stdio -monitor none -no-reboot -nic none \
-		</dev/null >"$work/out" 2>&1 || status=$?
+		</dev/null >"$work/out" 2>>"$work/log" || status=$?
 	tr -d '\r' <"$work/out" >>"$work/log"
 	rm -f "$work/disk"
 	mount_root "$root"
