@@ -22,7 +22,6 @@ for release; do
 	   dkms status -m kvm-pfnmap -v "$version" -k "$release" | grep -q ': installed'; then
 		continue
 	fi
-	(find_row "$release") || continue
 	"$here/buildable.sh" "$release" "$headers" || continue
 	echo "kvm-pfnmap: $release: building"
 	if dkms install -m kvm-pfnmap -v "$version" -k "$release" >"$log" 2>&1; then
@@ -31,7 +30,8 @@ for release; do
 		why=$(grep -m1 '^kvm-pfnmap: ' "$log" || grep -hm1 'modules.sh: ' \
 			"/var/lib/dkms/kvm-pfnmap/$version/build/make.log" 2>/dev/null ||
 			grep -m1 -i 'error' "$log" || tail -n 1 "$log")
-		echo "kvm-pfnmap: $release keeps its own KVM, the build failed: ${why#kvm-pfnmap: }" >&2
+		why=${why#kvm-pfnmap: }
+		echo "kvm-pfnmap: $release keeps its own KVM: ${why#"$release: "}" >&2
 	fi
 done
 exit 0

@@ -23,6 +23,6 @@ free=$(df -Pm . | awk 'END { print $4 }')
 trap 'rm -rf stock' EXIT
 trap 'exit 130' INT TERM HUP
 kvm/prepare.sh "$(tarball)" stock 2>prepare.log ||
-	die "$release: $(tail -n 1 prepare.log)"
+	die "$release: $(sed -n '$s/^prepare.sh: //p' prepare.log)"
 kvm/prepare.sh stock tree "kvm/series/$series" kvm/new >prepare.log 2>&1 ||
-	die "$release: $(tail -n 1 prepare.log)"
+	die "$release: $(sed -n '$s/^prepare.sh: //p' prepare.log)"

@@ -80,8 +80,8 @@ other=$1 other_source=$2
 source=linux-source-$KERNEL
 set +f
 
-plan=30
-[ -n "${CORE:-}" ] || plan=37
+plan=31
+[ -n "${CORE:-}" ] || plan=38
 echo "1..$plan"
 make_base
 make_root
@@ -144,13 +144,15 @@ mv "$work/build" "$root/lib/modules/$new/build"
 mkdir -p "$root/var/lib/dkms"
 mount -t tmpfs -o size=40m tmpfs "$root/var/lib/dkms"
 again "$new"
-ok 'a full disk is one line' one_line "^kvm-pfnmap: $new keeps its own KVM, .* MiB are needed"
+ok 'a full disk is one line' one_line "^kvm-pfnmap: $new keeps its own KVM: .* MiB are needed"
 umount "$root/var/lib/dkms"
 patches=$root/usr/src/kvm-pfnmap-$version/kvm/series/$KERNEL
 sed 's/^-.*struct/-no such struct/' "$patches"/0002-*.patch >"$patches/0009-broken.patch"
 again "$new"
 ok 'a patch that does not apply is one line' \
-	one_line "^kvm-pfnmap: $new keeps its own KVM, .*0009-broken.patch: does not apply"
+	one_line "^kvm-pfnmap: $new keeps its own KVM: .*0009-broken.patch: does not apply"
+run /etc/kernel/postinst.d/kvm-pfnmap "$new"
+ok 'and the update of the kernel goes on' passes
 rm "$patches/0009-broken.patch"
 into "$root" dkms remove "kvm-pfnmap/$version" --all >/dev/null 2>&1 || :
 run timeout -s KILL 15 dkms install "kvm-pfnmap/$version" -k "$new"
