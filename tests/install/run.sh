@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Proves that the package does what an administrator expects of it, on a Debian 12
 # with Debian's own kernels: install, boot, upgrade, what can go wrong, remove, boot.
-# CORE=1 leaves out the second series, the boot before the upgrade, and purge.
+# CORE=1 leaves out the second series, the boot before the upgrade, purge, and make install.
 set -eu
 : "${KERNEL:=6.1}"
 # shellcheck source=tests/install/lib.sh
@@ -81,7 +81,7 @@ source=linux-source-$KERNEL
 set +f
 
 plan=31
-[ -n "${CORE:-}" ] || plan=38
+[ -n "${CORE:-}" ] || plan=40
 echo "1..$plan"
 make_base
 make_root
@@ -186,5 +186,12 @@ ok 'and fail as they did' says '^outcome: Bad address'
 if [ -z "${CORE:-}" ]; then
 	run apt-get -q -y purge kvm-pfnmap-dkms
 	ok 'purge leaves no file' test -z "$(find "$root/etc" "$root/usr" "$root/var/lib" -name '*kvm-pfnmap*')"
+	mkdir "$root/tmp/project"
+	cp -R "$top/VERSION" "$top/kernels.conf" "$top/kvm" "$top/packaging" "$top/scripts" \
+		"$root/tmp/project"
+	run /tmp/project/packaging/install.sh install
+	ok 'make install does the same without the package' ours "$new"
+	run /tmp/project/packaging/install.sh uninstall
+	ok 'and make uninstall takes it away' left
 fi
 rm -rf "$work/root"
