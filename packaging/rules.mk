@@ -21,6 +21,6 @@ check-deb: $(DEB)
 
 # A Debian of its own, in a directory and then in the emulated host.
 INSTALL_PKGS := debootstrap e2fsprogs
-check-install: $(DEB) programs
+check-install: $(DEB) $(B)/host/pages
 	$(Q)scripts/deps.sh $(INSTALL_PKGS)
 	$(Q)CORE=$(CORE) scripts/tap.sh $(B)/logs $(call part,install) tests/install/run.sh
