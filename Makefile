@@ -159,8 +159,8 @@ $(MODULES) &: $(PREPARED) scripts/modules.sh
 	@printf '  %-8s %s\n' KVM "$(R)/modules (about a minute)"
 	$(Q)$(call LOCK,kvm) scripts/modules.sh $(R)/kvm $(KDIR) $(R)/modules
 
-include $(wildcard $(addsuffix /rules.mk,guest lib/vmm exporter rig tests tests/unit demo \
-	scripts packaging cmd))
+include $(wildcard $(addsuffix /rules.mk,guest lib/vmm cmd exporter rig tests tests/unit demo \
+	scripts packaging))
 
 .PHONY: deps image modules exporter programs initramfs
 deps:

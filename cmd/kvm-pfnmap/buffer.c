@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Memory to probe; buffer.h describes the functions.
+ *
+ * Of amdgpu and radeon it has to be system memory (GTT). What they make without being told lies in
+ * video memory, which has no struct page: every KVM maps that, so that it would prove nothing.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <gbm.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <amdgpu_drm.h>
+#include <radeon_drm.h>
+#include <xf86drm.h>
+#include <xf86drmMode.h>
+
+#include "cmd/kvm-pfnmap/buffer.h"
+#include "lib/vmm/vmm.h"
+
+#define WIDTH  1024u /* of 4 bytes a pixel: a page a line */
+#define HEIGHT (BUFFER_SIZE / BUFFER_PAGE)
+
+#define HUGE_PAGE (2u << 20)
+
+static enum buffer_status __attribute__((format(printf, 3, 4)))
+fail(struct buffer *b, enum buffer_status status, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(b->error, sizeof(b->error), fmt, ap);
+	va_end(ap);
+	return status;
+}
+
+/* With what errno says. */
+static enum buffer_status fail_errno(struct buffer *b, const char *what)
+{
+	enum buffer_status status =
+		errno == EACCES || errno == EPERM ? BUFFER_PERMISSION : BUFFER_NONE;
+
+	return fail(b, status, "%s: %s", what, strerror(errno));
+}
+
+static enum buffer_status map(struct buffer *b, int fd, uint64_t offset, uint64_t size)
+{
+	b->map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset);
+	if (b->map == MAP_FAILED)
+		return fail(b, BUFFER_NONE, "it cannot be mapped: %s", strerror(errno));
+	b->size = size;
+	return BUFFER_OK;
+}
+
+static enum buffer_status dumb(struct buffer *b, int fd)
+{
+	struct drm_mode_create_dumb create = { .width = WIDTH, .height = HEIGHT, .bpp = 32 };
+	struct drm_mode_map_dumb where = { 0 };
+	uint64_t has = 0;
+
+	if (drmGetCap(fd, DRM_CAP_DUMB_BUFFER, &has) || !has)
+		return fail(b, BUFFER_NONE, "the driver has no dumb buffers");
+	if (drmIoctl(fd, DRM_IOCTL_MODE_CREATE_DUMB, &create))
+		return fail_errno(b, "DRM_IOCTL_MODE_CREATE_DUMB");
+	where.handle = create.handle;
+	if (drmIoctl(fd, DRM_IOCTL_MODE_MAP_DUMB, &where))
+		return fail_errno(b, "DRM_IOCTL_MODE_MAP_DUMB");
+	return map(b, fd, where.offset, create.size);
+}
+
+static enum buffer_status amdgpu(struct buffer *b, int fd)
+{
+	union drm_amdgpu_gem_create create = { .in = {
+		.bo_size = BUFFER_SIZE,
+		.alignment = BUFFER_PAGE,
+		.domains = AMDGPU_GEM_DOMAIN_GTT,
+		.domain_flags = AMDGPU_GEM_CREATE_CPU_ACCESS_REQUIRED,
+	} };
+	union drm_amdgpu_gem_mmap where;
+
+	if (drmIoctl(fd, DRM_IOCTL_AMDGPU_GEM_CREATE, &create))
+		return fail_errno(b, "DRM_IOCTL_AMDGPU_GEM_CREATE");
+	where = (union drm_amdgpu_gem_mmap){ .in.handle = create.out.handle };
+	if (drmIoctl(fd, DRM_IOCTL_AMDGPU_GEM_MMAP, &where))
+		return fail_errno(b, "DRM_IOCTL_AMDGPU_GEM_MMAP");
+	return map(b, fd, where.out.addr_ptr, BUFFER_SIZE);
+}
+
+static enum buffer_status radeon(struct buffer *b, int fd)
+{
+	struct drm_radeon_gem_create create = {
+		.size = BUFFER_SIZE,
+		.alignment = BUFFER_PAGE,
+		.initial_domain = RADEON_GEM_DOMAIN_GTT,
+	};
+	struct drm_radeon_gem_mmap where = { .size = BUFFER_SIZE };
+
+	if (drmIoctl(fd, DRM_IOCTL_RADEON_GEM_CREATE, &create))
+		return fail_errno(b, "DRM_IOCTL_RADEON_GEM_CREATE");
+	where.handle = create.handle;
+	if (drmIoctl(fd, DRM_IOCTL_RADEON_GEM_MMAP, &where))
+		return fail_errno(b, "DRM_IOCTL_RADEON_GEM_MMAP");
+	return map(b, fd, where.addr_ptr, BUFFER_SIZE);
+}
+
+/* A linear GBM buffer, mapped by its dma-buf, as a VMM does it. */
+static enum buffer_status gbm(struct buffer *b, int fd)
+{
+	void *lib = dlopen("libgbm.so.1", RTLD_NOW | RTLD_LOCAL);
+	__typeof__(gbm_create_device) *create_device;
+	__typeof__(gbm_bo_create) *create;
+	__typeof__(gbm_bo_get_fd) *get_fd;
+	struct gbm_device *device;
+	struct gbm_bo *bo;
+	int buf;
+
+	if (!lib)
+		return fail(b, BUFFER_NONE,
+			    "a render node needs libgbm.so.1 (package libgbm1), which is missing");
+	create_device = (__typeof__(create_device))dlsym(lib, "gbm_create_device");
+	create = (__typeof__(create))dlsym(lib, "gbm_bo_create");
+	get_fd = (__typeof__(get_fd))dlsym(lib, "gbm_bo_get_fd");
+	if (!create_device || !create || !get_fd)
+		return fail(b, BUFFER_NONE, "this libgbm.so.1 lacks functions");
+	device = create_device(fd);
+	if (!device)
+		return fail(b, BUFFER_NONE, "GBM has no driver for it");
+	bo = create(device, WIDTH, HEIGHT, GBM_FORMAT_XRGB8888, GBM_BO_USE_LINEAR);
+	if (!bo)
+		return fail(b, BUFFER_NONE, "GBM makes no linear buffer of it: %s",
+			    strerror(errno));
+	buf = get_fd(bo);
+	if (buf < 0)
+		return fail(b, BUFFER_NONE, "GBM does not export its buffer: %s", strerror(errno));
+	return map(b, buf, 0, BUFFER_SIZE);
+}
+
+enum buffer_status buffer_drm(struct buffer *b, const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	enum buffer_status status = BUFFER_NONE;
+	const char *what = "dumb buffer";
+	drmVersionPtr version;
+	char name[40];
+
+	if (fd < 0)
+		return fail_errno(b, path);
+	version = drmGetVersion(fd);
+	if (!version)
+		return fail(b, BUFFER_NONE, "%s is no DRM device", path);
+	snprintf(name, sizeof(name), "%.*s", version->name_len, version->name);
+	drmFreeVersion(version);
+
+	/* The driver's own call first; it may want a render node, or a display nobody uses. */
+	if (!strcmp(name, "amdgpu") || !strcmp(name, "radeon")) {
+		snprintf(b->what, sizeof(b->what), "GTT buffer of %s", name);
+		status = name[0] == 'a' ? amdgpu(b, fd) : radeon(b, fd);
+	}
+	if (status != BUFFER_OK) {
+		if (drmGetNodeTypeFromFd(fd) == DRM_NODE_RENDER)
+			what = "GBM buffer";
+		snprintf(b->what, sizeof(b->what), "%s of %s", what, name);
+		status = what[0] == 'G' ? gbm(b, fd) : dumb(b, fd);
+	}
+	/* Whoever opens a display first is its master, which is not what this is about. */
+	drmDropMaster(fd);
+	return status;
+}
+
+enum buffer_status buffer_file(struct buffer *b, const struct file_spec *spec)
+{
+	uint64_t size = spec->size, offset = spec->offset;
+	struct stat st;
+	off_t end;
+	int fd;
+
+	b->keep = true;
+	snprintf(b->what, sizeof(b->what), "file");
+	fd = open(spec->path, O_RDWR | O_CLOEXEC);
+	if (fd < 0 && errno == EISDIR)
+		return fail(b, BUFFER_NONE, "%s is a directory", spec->path);
+	if (fd < 0)
+		return fail_errno(b, spec->path);
+	if (fstat(fd, &st))
+		return fail_errno(b, spec->path);
+	if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))
+		snprintf(b->what, sizeof(b->what), "device");
+	else if (!S_ISREG(st.st_mode))
+		return fail(b, BUFFER_NONE, "%s is neither a file nor a device", spec->path);
+
+	/* A device that does not know its size says so by 0 or an error. */
+	end = S_ISREG(st.st_mode) ? st.st_size : lseek(fd, 0, SEEK_END);
+	if (end <= 0 && !S_ISREG(st.st_mode)) {
+		if (spec->whole)
+			return fail(b, BUFFER_NONE, "%s does not tell its size: name PATH:OFFSET:SIZE",
+				    spec->path);
+	} else if (spec->whole) {
+		size = end & ~(uint64_t)(BUFFER_PAGE - 1);
+		if (size > BUFFER_SIZE)
+			size = BUFFER_SIZE;
+		if (!size)
+			return fail(b, BUFFER_NONE, "%s has %lld bytes, which is less than a page",
+				    spec->path, (long long)end);
+	} else if (offset + size > (uint64_t)end) {
+		return fail(b, BUFFER_NONE, "%s has only %lld bytes", spec->path, (long long)end);
+	}
+	return map(b, fd, offset, size);
+}
+
+enum buffer_status buffer_anonymous(struct buffer *b)
+{
+	snprintf(b->what, sizeof(b->what), "anonymous memory");
+	b->map = vm_anon(BUFFER_SIZE, HUGE_PAGE);
+	b->size = BUFFER_SIZE;
+	return BUFFER_OK;
+}

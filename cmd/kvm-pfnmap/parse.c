@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Reads text; parse.h describes the functions. */
+#include <ctype.h>
+#include <errno.h>
+#include <regex.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/kvm-pfnmap/parse.h"
+
+#define PAGE	 4096u
+#define MAX_SIZE (1ull << 30)
+
+bool parse_size(const char *text, uint64_t *value)
+{
+	unsigned int shift = 0;
+	char *end;
+
+	/* strtoull() would take a sign and blanks. */
+	if (!isdigit((unsigned char)text[0]))
+		return false;
+	errno = 0;
+	*value = strtoull(text, &end, 0);
+	if (errno)
+		return false;
+	switch (*end) {
+	case 'G':
+	case 'g':
+		shift += 10;
+		/* fallthrough */
+	case 'M':
+	case 'm':
+		shift += 10;
+		/* fallthrough */
+	case 'K':
+	case 'k':
+		shift += 10;
+		end++;
+	}
+	if (*end || *value << shift >> shift != *value)
+		return false;
+	*value <<= shift;
+	return true;
+}
+
+const char *parse_file_spec(const char *text, struct file_spec *spec)
+{
+	const char *last = strrchr(text, ':'), *first = last;
+	char number[32];
+	size_t len = strlen(text);
+
+	*spec = (struct file_spec){ .whole = true };
+	while (first && first > text && first[-1] != ':')
+		first--;
+	/* Now behind the colon before the last one, or at the start. */
+	if (first && first > text && (size_t)(last - first) < sizeof(number)) {
+		memcpy(number, first, last - first);
+		number[last - first] = '\0';
+		if (parse_size(number, &spec->offset) && parse_size(last + 1, &spec->size)) {
+			spec->whole = false;
+			len = first - 1 - text;
+		}
+	}
+	if (!len)
+		return "the path is empty";
+	if (len >= sizeof(spec->path))
+		return "the path is too long";
+	memcpy(spec->path, text, len);
+	spec->path[len] = '\0';
+	if (spec->whole)
+		return NULL;
+	if (spec->offset % PAGE || spec->size % PAGE)
+		return "offset and size have to be multiples of 4096";
+	if (!spec->size || spec->size > MAX_SIZE)
+		return "the size has to be between 4096 and 1G";
+	if (spec->offset > INT64_MAX - spec->size)
+		return "the offset is too large";
+	return NULL;
+}
+
+/* Order of a character that is no digit: '~' before the end, the end before letters. */
+static int weight(char c)
+{
+	if (c == '~')
+		return -1;
+	if (!c || isdigit((unsigned char)c))
+		return 0;
+	return isalpha((unsigned char)c) ? (unsigned char)c : (unsigned char)c + 256;
+}
+
+/* The part before the revision, or the revision. */
+static int compare_parts(const char *a, const char *b)
+{
+	while (*a || *b) {
+		unsigned long x, y;
+		char *end;
+
+		while ((*a && !isdigit((unsigned char)*a)) || (*b && !isdigit((unsigned char)*b))) {
+			int diff = weight(*a) - weight(*b);
+
+			if (diff)
+				return diff;
+			a++;
+			b++;
+		}
+		x = strtoul(a, &end, 10);
+		a = end;
+		y = strtoul(b, &end, 10);
+		b = end;
+		if (x != y)
+			return x < y ? -1 : 1;
+	}
+	return 0;
+}
+
+/* Split at the last hyphen, if there is one, in a buffer of the caller's. */
+static const char *cut_revision(char *version)
+{
+	char *hyphen = strrchr(version, '-');
+
+	if (!hyphen)
+		return "";
+	*hyphen = '\0';
+	return hyphen + 1;
+}
+
+int compare_versions(const char *a, const char *b)
+{
+	char x[128], y[128];
+	const char *rev_x, *rev_y;
+	int ret;
+
+	snprintf(x, sizeof(x), "%s", a);
+	snprintf(y, sizeof(y), "%s", b);
+	rev_x = cut_revision(x);
+	rev_y = cut_revision(y);
+	ret = compare_parts(x, y);
+	return ret ? ret : compare_parts(rev_x, rev_y);
+}
+
+enum support kernel_support(const struct kernel_line *list, const char *release,
+			    const char *version)
+{
+	for (; list->series; list++) {
+		char whole[256];
+		regex_t re;
+		int match;
+
+		snprintf(whole, sizeof(whole), "^(%s)$", list->release);
+		if (regcomp(&re, whole, REG_EXTENDED | REG_NOSUB))
+			continue;
+		match = !regexec(&re, release, 0, NULL, 0);
+		regfree(&re);
+		if (!match)
+			continue;
+		if (version && *version && compare_versions(version, list->oldest) < 0)
+			return SUPPORT_TOO_OLD;
+		return SUPPORT_YES;
+	}
+	return SUPPORT_NO;
+}
+
+void debian_version(const char *uname_version, char *version, size_t size)
+{
+	const char *p = strstr(uname_version, "Debian ");
+
+	p = p ? p + strlen("Debian ") : "";
+	snprintf(version, size, "%.*s", (int)strcspn(p, " "), p);
+}
+
+bool release_at_least(const char *release, unsigned int major, unsigned int minor)
+{
+	unsigned int x, y;
+
+	if (sscanf(release, "%u.%u", &x, &y) != 2)
+		return false;
+	return x > major || (x == major && y >= minor);
+}
+
+static void trim(char *text)
+{
+	size_t n = strlen(text);
+
+	while (n && isspace((unsigned char)text[n - 1]))
+		text[--n] = '\0';
+}
+
+bool parse_dkms_line(const char *line, const char *name, struct dkms_line *out)
+{
+	size_t len = strlen(name);
+	const char *colon = strchr(line, ':'), *comma;
+
+	*out = (struct dkms_line){ .version = "" };
+	if (strncmp(line, name, len) || !colon)
+		return false;
+	line += len;
+	if (*line != '/' && *line != ',')
+		return false;
+	line++;
+	line += strspn(line, " ");
+	len = strcspn(line, ",:");
+	if (!len || len >= sizeof(out->version))
+		return false;
+	memcpy(out->version, line, len);
+	line += len;
+	comma = *line == ',' ? line + 1 : NULL;
+	if (comma) {
+		comma += strspn(comma, " ");
+		len = strcspn(comma, ",:");
+		if (len >= sizeof(out->release))
+			return false;
+		memcpy(out->release, comma, len);
+	}
+	snprintf(out->state, sizeof(out->state), "%s", colon + 1 + strspn(colon + 1, " "));
+	trim(out->state);
+	return true;
+}
+
+bool bracketed_word(const char *text, char *word, size_t size)
+{
+	const char *open = strchr(text, '['), *close = open ? strchr(open, ']') : NULL;
+
+	if (!close)
+		return false;
+	snprintf(word, size, "%.*s", (int)(close - open - 1), open + 1);
+	return true;
+}
