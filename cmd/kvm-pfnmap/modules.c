@@ -3,9 +3,10 @@
  * What is known of KVM's modules: those that are loaded, by sysfs, and their files, by libkmod.
  *
  * The kernel does not say which file a module is from. What it says of the module is compared with
- * the files there are: only kvm-pfnmap's kvm.ko has the parameter allow_unsafe_mappings, and its
- * modules carry a version and a hash of their source, which Debian's do not. A vendor module is
- * from the place of the kvm.ko it loaded on, since it fits no other.
+ * the files there are: kvm-pfnmap's kvm.ko has the parameter allow_unsafe_mappings, which others
+ * have only from Linux 6.13 on, and its modules carry a version and a hash of their source, which
+ * Debian's do not. A vendor module is from the place of the kvm.ko it loaded on, since it fits no
+ * other.
  */
 #include <dirent.h>
 #include <libkmod.h>
@@ -77,7 +78,7 @@ static void read_parameters(struct module *m)
 		free(list);
 }
 
-static void read_loaded(struct module *m)
+static void read_loaded(struct module *m, const char *release)
 {
 	char path[256], state[32];
 
@@ -90,7 +91,7 @@ static void read_loaded(struct module *m)
 	read_attribute(m->name, "version", m->version, sizeof(m->version));
 	read_attribute(m->name, "srcversion", m->srcversion, sizeof(m->srcversion));
 	snprintf(path, sizeof(path), "/sys/module/%s/parameters/" OWN_PARAMETER, m->name);
-	m->patched = !access(path, F_OK);
+	m->patched = !access(path, F_OK) && !release_at_least(release, 6, 13);
 	read_parameters(m);
 }
 
@@ -122,6 +123,7 @@ static void describe_file(struct kmod_ctx *ctx, struct module_file *f)
 			 !strncmp(value, OWN_PARAMETER ":", strlen(OWN_PARAMETER ":")))
 			f->patched = true;
 	}
+	f->patched &= !release_at_least(f->release, 6, 13);
 	kmod_module_info_free_list(list);
 	kmod_module_unref(mod);
 }
@@ -241,8 +243,8 @@ void kvm_state_get(struct kvm_state *s, const char *dirname)
 		s->module_dir[0] = '\0';
 	s->kvm.name = "kvm";
 	s->vendor.name = vendor_name();
-	read_loaded(&s->kvm);
-	read_loaded(&s->vendor);
+	read_loaded(&s->kvm, s->release);
+	read_loaded(&s->vendor, s->release);
 	s->vendor.patched = s->kvm.patched;
 	s->paging = paging_of(&s->vendor);
 	ctx = kvm_kmod(s);

@@ -236,7 +236,8 @@ static void print_all(const struct facts *f)
 		print_wrapped("  supported", text);
 	}
 	print_module(&s->kvm, s->kvm.next.patched);
-	print_module(&s->vendor, s->kvm.next.patched);
+	if (!s->kvm.builtin || s->vendor.there)
+		print_module(&s->vendor, s->kvm.next.patched);
 	if (s->paging != PAGING_UNKNOWN)
 		print_wrapped("paging", s->paging == PAGING_NESTED ? "nested" : "shadow");
 	if (obstacle)
