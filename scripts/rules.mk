@@ -25,7 +25,7 @@ $(LINT)/stock.sparse: $(STOCK) $(R)/series.id scripts/sparse.sh
 
 # Not for the kernel's C, whose tables of designated initializers clang-format cannot keep;
 # checkpatch knows better.
-LINT_C = $(shell find demo guest lib rig tests -name '*.[ch]')
+LINT_C = $(shell find cmd demo guest lib rig tests -name '*.[ch]')
 
 .PHONY: lint check-lint format lint-tools
 lint-tools: modules

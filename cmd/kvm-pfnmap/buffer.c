@@ -62,10 +62,8 @@ static enum buffer_status dumb(struct buffer *b, int fd)
 {
 	struct drm_mode_create_dumb create = { .width = WIDTH, .height = HEIGHT, .bpp = 32 };
 	struct drm_mode_map_dumb where = { 0 };
-	uint64_t has = 0;
 
-	if (drmGetCap(fd, DRM_CAP_DUMB_BUFFER, &has) || !has)
-		return fail(b, BUFFER_NONE, "the driver has no dumb buffers");
+	/* No use to ask for DRM_CAP_DUMB_BUFFER: vgem, which has no display, denies it. */
 	if (drmIoctl(fd, DRM_IOCTL_MODE_CREATE_DUMB, &create))
 		return fail_errno(b, "DRM_IOCTL_MODE_CREATE_DUMB");
 	where.handle = create.handle;
