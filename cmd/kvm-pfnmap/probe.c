@@ -503,7 +503,7 @@ static void print_host(const struct kvm_state *s)
 		 kind_text(s->kvm.patched, s->kvm.version, kind, sizeof(kind)),
 		 s->kvm.builtin	      ? "built into the kernel" :
 		 s->kvm.file.path[0]  ? s->kvm.file.path :
-					"of a file that is not there any more",
+					"of a file that is not found",
 		 s->paging == PAGING_NESTED ? "nested" :
 		 s->paging == PAGING_SHADOW ? "shadow" :
 					      "unknown");

@@ -165,7 +165,7 @@ static void print_module(const struct module *m, bool next_patched)
 			 kind_text(m->patched, m->version, kind, sizeof(kind)),
 			 m->builtin	   ? "built into the kernel" :
 			 m->file.path[0]   ? m->file.path :
-					     "of a file that is not there any more");
+					     "of a file that is not found");
 	print_wrapped(m->name, text);
 	if (!m->builtin)
 		print_file("  reloaded", &m->next, next_patched);
