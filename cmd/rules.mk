@@ -2,7 +2,8 @@
 # cmd/rules.mk - kvm-pfnmap, the command for this machine; linked to libvmm, libdrm and libkmod.
 
 CMD := $(B)/bin/kvm-pfnmap
-TOOLS += $(CMD)
+# libvmm is built for the host that the kernel makes, which may be a 32-bit one.
+TOOLS += $(if $(FOREIGN),,$(CMD))
 CMD_OBJS := $(patsubst cmd/kvm-pfnmap/%.c,$(B)/cmd/kvm-pfnmap/%.o,$(wildcard cmd/kvm-pfnmap/*.c))
 CMD_OBJS += $(B)/cmd/kernels.o
 CMD_FLAGS := -I/usr/include/libdrm -DTOOL_VERSION='"$(shell cat VERSION)"'

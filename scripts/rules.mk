@@ -35,7 +35,7 @@ lint-tools: modules
 lint: check-lint
 check-lint: lint-tools programs
 	$(Q)R=$(R) KDIR=$(KDIR) SERIES_DIR=$(SERIES_DIR) NEW_DIR=$(NEW_DIR) LINT_OBJS="$(LINT_OBJS)" \
-		LINT_FLAGS="$(UCFLAGS) $(UAPI_FLAGS)" LINT_C="$(LINT_C)" \
+		LINT_FLAGS='$(UCFLAGS) $(CMD_FLAGS) $(UAPI_FLAGS)' LINT_C="$(LINT_C)" \
 		scripts/tap.sh $(B)/logs $(call part,lint) scripts/lint.sh
 
 format: lint-tools
