@@ -43,8 +43,8 @@ fail(struct buffer *b, enum buffer_status status, const char *fmt, ...)
 /* With what errno says. */
 static enum buffer_status fail_errno(struct buffer *b, const char *what)
 {
-	enum buffer_status status =
-		errno == EACCES || errno == EPERM ? BUFFER_PERMISSION : BUFFER_NONE;
+	enum buffer_status status = errno == EACCES || errno == EPERM ? BUFFER_PERMISSION :
+									BUFFER_NONE;
 
 	return fail(b, status, "%s: %s", what, strerror(errno));
 }
@@ -75,11 +75,12 @@ static enum buffer_status dumb(struct buffer *b, int fd)
 static enum buffer_status amdgpu(struct buffer *b, int fd)
 {
 	union drm_amdgpu_gem_create create = { .in = {
-		.bo_size = BUFFER_SIZE,
-		.alignment = BUFFER_PAGE,
-		.domains = AMDGPU_GEM_DOMAIN_GTT,
-		.domain_flags = AMDGPU_GEM_CREATE_CPU_ACCESS_REQUIRED,
-	} };
+						       .bo_size = BUFFER_SIZE,
+						       .alignment = BUFFER_PAGE,
+						       .domains = AMDGPU_GEM_DOMAIN_GTT,
+						       .domain_flags =
+							       AMDGPU_GEM_CREATE_CPU_ACCESS_REQUIRED,
+					       } };
 	union drm_amdgpu_gem_mmap where;
 
 	if (drmIoctl(fd, DRM_IOCTL_AMDGPU_GEM_CREATE, &create))
@@ -196,8 +197,8 @@ enum buffer_status buffer_file(struct buffer *b, const struct file_spec *spec)
 	end = S_ISREG(st.st_mode) ? st.st_size : lseek(fd, 0, SEEK_END);
 	if (end <= 0 && !S_ISREG(st.st_mode)) {
 		if (spec->whole)
-			return fail(b, BUFFER_NONE, "%s does not tell its size: name PATH:OFFSET:SIZE",
-				    spec->path);
+			return fail(b, BUFFER_NONE,
+				    "%s does not tell its size: name PATH:OFFSET:SIZE", spec->path);
 	} else if (spec->whole) {
 		size = end & ~(uint64_t)(BUFFER_PAGE - 1);
 		if (size > BUFFER_SIZE)

@@ -100,7 +100,16 @@ static int usage(const char *fmt, ...)
 	return EXIT_USAGE;
 }
 
-enum { OPT_DRM = 256, OPT_FILE, OPT_ALL, OPT_TIMEOUT, OPT_DIRNAME, OPT_JSON, OPT_HELP, OPT_VERSION };
+enum {
+	OPT_DRM = 256,
+	OPT_FILE,
+	OPT_ALL,
+	OPT_TIMEOUT,
+	OPT_DIRNAME,
+	OPT_JSON,
+	OPT_HELP,
+	OPT_VERSION
+};
 
 static const struct option long_options[] = {
 	{ "drm", required_argument, NULL, OPT_DRM },
@@ -158,7 +167,8 @@ int main(int argc, char **argv)
 		default:
 			return usage("%s is no option, or lacks its argument", argv[optind - 1]);
 		}
-		probing |= opt == OPT_DRM || opt == OPT_FILE || opt == OPT_ALL || opt == OPT_TIMEOUT;
+		probing |= opt == OPT_DRM || opt == OPT_FILE || opt == OPT_ALL ||
+			   opt == OPT_TIMEOUT;
 		modules |= opt == OPT_DIRNAME;
 	}
 	if (optind == argc)

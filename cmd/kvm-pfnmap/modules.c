@@ -70,8 +70,8 @@ static void read_parameters(struct module *m)
 		if (list[i]->d_name[0] != '.' &&
 		    read_attribute(m->name, name, value, sizeof(value)) &&
 		    len < sizeof(m->parameters))
-			len += snprintf(m->parameters + len, sizeof(m->parameters) - len,
-					"%s%s=%s", len ? " " : "", list[i]->d_name, value);
+			len += snprintf(m->parameters + len, sizeof(m->parameters) - len, "%s%s=%s",
+					len ? " " : "", list[i]->d_name, value);
 		free(list[i]);
 	}
 	if (n >= 0)
@@ -109,7 +109,8 @@ static void describe_file(struct kmod_ctx *ctx, struct module_file *f)
 	if (!f->path[0] || kmod_module_new_from_path(ctx, f->path, &mod) < 0)
 		return;
 	kmod_module_get_info(mod, &list);
-	kmod_list_foreach(entry, list) {
+	kmod_list_foreach(entry, list)
+	{
 		const char *key = kmod_module_info_get_key(entry);
 		const char *value = kmod_module_info_get_value(entry);
 
@@ -214,7 +215,7 @@ static const char *vendor_name(void)
 	if (f)
 		fclose(f);
 	return strcmp(maker, "AuthenticAMD") && strcmp(maker, "HygonGenuine") ? "kvm_intel" :
-										 "kvm_amd";
+										"kvm_amd";
 }
 
 static enum paging paging_of(const struct module *vendor)

@@ -42,7 +42,7 @@ extern const struct kernel_line supported_kernels[];
 int compare_versions(const char *a, const char *b);
 
 enum support {
-	SUPPORT_NO,	/* another kernel */
+	SUPPORT_NO,	 /* another kernel */
 	SUPPORT_TOO_OLD, /* of a supported series, before the oldest version */
 	SUPPORT_YES,
 };

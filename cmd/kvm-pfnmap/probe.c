@@ -350,8 +350,8 @@ static void headline(const struct record *r, char *text, size_t size)
 {
 	switch (r->verdict) {
 	case WORKS:
-		snprintf(text, size, "works: guest and host see each other's writes in all %u pages",
-			 r->pages);
+		snprintf(text, size,
+			 "works: guest and host see each other's writes in all %u pages", r->pages);
 		break;
 	case REFUSED:
 		if (r->usable == 1 && r->first_bad == 1)
@@ -423,20 +423,25 @@ static void advise_refused(const struct kvm_state *s, char *text, size_t size)
 			 "these modules should take it, unless the driver maps it with large "
 			 "pages on 6.1: please report this output");
 	else if (s->kvm.next.patched)
-		snprintf(text, size, "kvm-pfnmap's modules are installed but not loaded: as root, "
-				     "kvm-pfnmap reload, or reboot");
+		snprintf(text, size,
+			 "kvm-pfnmap's modules are installed but not loaded: as root, "
+			 "kvm-pfnmap reload, or reboot");
 	else if (s->support == SUPPORT_YES)
-		snprintf(text, size, "install kvm-pfnmap-dkms; then as root: kvm-pfnmap reload, "
-				     "or reboot");
+		snprintf(text, size,
+			 "install kvm-pfnmap-dkms; then as root: kvm-pfnmap reload, "
+			 "or reboot");
 	else if (s->support == SUPPORT_TOO_OLD)
-		snprintf(text, size, "update the kernel, this version is too old for kvm-pfnmap; "
-				     "then install kvm-pfnmap-dkms");
+		snprintf(text, size,
+			 "update the kernel, this version is too old for kvm-pfnmap; "
+			 "then install kvm-pfnmap-dkms");
 	else if (release_at_least(s->release, 6, 13))
-		snprintf(text, size, "Linux 6.13 and later should take it: please report this "
-				     "output");
+		snprintf(text, size,
+			 "Linux 6.13 and later should take it: please report this "
+			 "output");
 	else
-		snprintf(text, size, "run Linux 6.13 or later, or a kernel that kvm-pfnmap "
-				     "supports (kvm-pfnmap status names them)");
+		snprintf(text, size,
+			 "run Linux 6.13 or later, or a kernel that kvm-pfnmap "
+			 "supports (kvm-pfnmap status names them)");
 }
 
 /* What to do about it; empty: nothing. */
@@ -501,9 +506,9 @@ static void print_host(const struct kvm_state *s)
 	}
 	snprintf(text, sizeof(text), "%s, %s, %s paging",
 		 kind_text(s->kvm.patched, s->kvm.version, kind, sizeof(kind)),
-		 s->kvm.builtin	      ? "built into the kernel" :
-		 s->kvm.file.path[0]  ? s->kvm.file.path :
-					"of a file that is not found",
+		 s->kvm.builtin	     ? "built into the kernel" :
+		 s->kvm.file.path[0] ? s->kvm.file.path :
+				       "of a file that is not found",
 		 s->paging == PAGING_NESTED ? "nested" :
 		 s->paging == PAGING_SHADOW ? "shadow" :
 					      "unknown");

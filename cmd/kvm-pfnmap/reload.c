@@ -111,8 +111,9 @@ static enum exit_code swap(struct reload *r)
 
 	ret = unload(r, s->vendor.name);
 	if (ret)
-		return end(r, EXIT_REFUSED, "refused", "%s cannot be unloaded: %s; nothing was done",
-			   s->vendor.name, strerror(-ret));
+		return end(r, EXIT_REFUSED, "refused",
+			   "%s cannot be unloaded: %s; nothing was done", s->vendor.name,
+			   strerror(-ret));
 	ret = unload(r, "kvm");
 	if (ret)
 		return put_back(r, "kvm cannot be unloaded", ret);

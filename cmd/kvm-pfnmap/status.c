@@ -67,8 +67,7 @@ static enum dkms ask_dkms(struct facts *f)
 		return err == ENOENT ? DKMS_MISSING : DKMS_FAILED;
 	}
 	while (fgets(line, sizeof(line), out))
-		if (f->n_lines < MAX_DKMS &&
-		    parse_dkms_line(line, PACKAGE, &f->lines[f->n_lines]))
+		if (f->n_lines < MAX_DKMS && parse_dkms_line(line, PACKAGE, &f->lines[f->n_lines]))
 			f->n_lines++;
 	fclose(out);
 	waitpid(pid, &status, 0);
@@ -127,9 +126,9 @@ static struct facts *find_out(const char *dirname)
 	if (!read_line("/sys/kernel/security/lockdown", text, sizeof(text)) ||
 	    !bracketed_word(text, f->lockdown, sizeof(f->lockdown)))
 		f->lockdown[0] = '\0';
-	f->sig_enforce = read_line("/sys/module/module/parameters/sig_enforce", text,
-				   sizeof(text)) &&
-			 text[0] == 'Y';
+	f->sig_enforce =
+		read_line("/sys/module/module/parameters/sig_enforce", text, sizeof(text)) &&
+		text[0] == 'Y';
 	return f;
 }
 
@@ -163,9 +162,9 @@ static void print_module(const struct module *m, bool next_patched)
 	else
 		snprintf(text, sizeof(text), "%s, %s",
 			 kind_text(m->patched, m->version, kind, sizeof(kind)),
-			 m->builtin	   ? "built into the kernel" :
-			 m->file.path[0]   ? m->file.path :
-					     "of a file that is not found");
+			 m->builtin	 ? "built into the kernel" :
+			 m->file.path[0] ? m->file.path :
+					   "of a file that is not found");
 	print_wrapped(m->name, text);
 	if (!m->builtin)
 		print_file("  reloaded", &m->next, next_patched);
@@ -194,8 +193,8 @@ static void print_kernels(const struct facts *f)
 	bool running;
 
 	if (f->dkms != DKMS_OK)
-		print_wrapped("dkms", f->dkms == DKMS_MISSING ? "not installed" :
-							       "'dkms status' fails");
+		print_wrapped("dkms",
+			      f->dkms == DKMS_MISSING ? "not installed" : "'dkms status' fails");
 	for (size_t i = 0; i < f->n_lines; i++) {
 		if (f->lines[i].release[0])
 			continue;
@@ -208,9 +207,9 @@ static void print_kernels(const struct facts *f)
 		dkms_text(f, f->kernels[i], dkms, sizeof(dkms));
 		snprintf(text, sizeof(text), "%s%s, %s%s%s", f->kernels[i],
 			 running ? " (running)" : "",
-			 support_text(running ? f->kvm.support :
-						kernel_support(supported_kernels, f->kernels[i],
-							       NULL)),
+			 support_text(
+				 running ? f->kvm.support :
+					   kernel_support(supported_kernels, f->kernels[i], NULL)),
 			 f->dkms == DKMS_OK ? "; dkms: " : "", f->dkms == DKMS_OK ? dkms : "");
 		print_wrapped(i ? "" : "installed", text);
 	}

@@ -16,8 +16,8 @@
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 enum exit_code {
-	EXIT_OK,	/* works; done */
-	EXIT_REFUSED,	/* KVM refuses the memory; the modules cannot be reloaded now */
+	EXIT_OK,      /* works; done */
+	EXIT_REFUSED, /* KVM refuses the memory; the modules cannot be reloaded now */
 	EXIT_USAGE,
 	EXIT_NO_ACCESS, /* no KVM, or no permission */
 	EXIT_NO_BUFFER, /* no such device, no buffer of it, or it cannot be mapped */
@@ -58,7 +58,7 @@ struct module_file {
 
 struct module {
 	const char *name;
-	bool there;   /* loaded or built in */
+	bool there; /* loaded or built in */
 	bool builtin;
 	bool patched; /* as above, of what is loaded */
 	char version[64], srcversion[64];
@@ -102,9 +102,9 @@ struct kvm_user {
 
 struct kvm_users {
 	struct kvm_user list[32];
-	size_t n;      /* entries of the list */
-	size_t total;  /* as many were found */
-	bool complete; /* no process was hidden from us */
+	size_t n;	   /* entries of the list */
+	size_t total;	   /* as many were found */
+	bool complete;	   /* no process was hidden from us */
 	char holders[256]; /* other modules that use KVM, with blanks between */
 	int refcount;	   /* of the vendor module: VMs and open /dev/kvm; -1: unknown */
 };

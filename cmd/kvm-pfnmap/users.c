@@ -78,8 +78,8 @@ static void add_holders(struct kvm_users *u, const char *module, const char *ven
 		if (de->d_name[0] == '.' || !strcmp(de->d_name, vendor) ||
 		    len >= sizeof(u->holders))
 			continue;
-		len += snprintf(u->holders + len, sizeof(u->holders) - len, "%s%s",
-				len ? " " : "", de->d_name);
+		len += snprintf(u->holders + len, sizeof(u->holders) - len, "%s%s", len ? " " : "",
+				de->d_name);
 	}
 	if (dir)
 		closedir(dir);
@@ -116,9 +116,10 @@ static const char *file_obstacle(const struct kvm_state *s)
 		const struct module_file *f = &modules[i]->next;
 
 		if (!f->path[0]) {
-			snprintf(text, sizeof(text),
-				 "there is no module %s in %s: reinstall the kernel's package, or run depmod",
-				 modules[i]->name, s->module_dir);
+			snprintf(
+				text, sizeof(text),
+				"there is no module %s in %s: reinstall the kernel's package, or run depmod",
+				modules[i]->name, s->module_dir);
 			return text;
 		}
 		if (f->release[0] && strcmp(f->release, s->release)) {
