@@ -6,7 +6,7 @@ CMD := $(B)/bin/kvm-pfnmap
 TOOLS += $(if $(FOREIGN),,$(CMD))
 CMD_OBJS := $(patsubst cmd/kvm-pfnmap/%.c,$(B)/cmd/kvm-pfnmap/%.o,$(wildcard cmd/kvm-pfnmap/*.c))
 CMD_OBJS += $(B)/cmd/kernels.o
-CMD_FLAGS := -I/usr/include/libdrm -DTOOL_VERSION='"$(shell cat VERSION)"'
+CMD_FLAGS := -isystem /usr/include/libdrm -DTOOL_VERSION_=$(shell cat VERSION)
 
 # libgbm is loaded when there is a use for it, only its header is needed.
 CMD_PKGS := libdrm-dev libgbm-dev libkmod-dev

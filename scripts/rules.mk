@@ -29,13 +29,13 @@ LINT_C = $(shell find cmd demo guest lib rig tests -name '*.[ch]')
 
 .PHONY: lint check-lint format lint-tools
 lint-tools: modules
-	$(Q)scripts/deps.sh $(LINT_PKGS)
+	$(Q)scripts/deps.sh $(LINT_PKGS) $(CMD_PKGS)
 	$(Q)$(call LOCK,lint) $(MAKE) $(LINT)/checkpatch.pl $(LINT)/stock.sparse
 
 lint: check-lint
 check-lint: lint-tools programs
 	$(Q)R=$(R) KDIR=$(KDIR) SERIES_DIR=$(SERIES_DIR) NEW_DIR=$(NEW_DIR) LINT_OBJS="$(LINT_OBJS)" \
-		LINT_FLAGS='$(UCFLAGS) $(CMD_FLAGS) $(UAPI_FLAGS)' LINT_C="$(LINT_C)" \
+		LINT_FLAGS="$(UCFLAGS) $(CMD_FLAGS) $(UAPI_FLAGS)" LINT_C="$(LINT_C)" \
 		scripts/tap.sh $(B)/logs $(call part,lint) scripts/lint.sh
 
 format: lint-tools

@@ -14,6 +14,8 @@
 
 bool parse_size(const char *text, uint64_t *value)
 {
+	static const char units[] = "KMG";
+	const char *unit = NULL;
 	unsigned int shift = 0;
 	char *end;
 
@@ -24,18 +26,10 @@ bool parse_size(const char *text, uint64_t *value)
 	*value = strtoull(text, &end, 0);
 	if (errno)
 		return false;
-	switch (*end) {
-	case 'G':
-	case 'g':
-		shift += 10;
-		/* fallthrough */
-	case 'M':
-	case 'm':
-		shift += 10;
-		/* fallthrough */
-	case 'K':
-	case 'k':
-		shift += 10;
+	if (*end)
+		unit = strchr(units, toupper((unsigned char)*end));
+	if (unit) {
+		shift = 10 * (unsigned int)(unit - units + 1);
 		end++;
 	}
 	if (*end || *value << shift >> shift != *value)

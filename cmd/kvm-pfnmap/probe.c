@@ -319,6 +319,8 @@ static bool run(const struct target *t, struct record *r, unsigned int timeout_s
 	pid = fork();
 	if (pid < 0) {
 		complain("fork: %s", strerror(errno));
+		if (messages)
+			fclose(messages);
 		return false;
 	}
 	if (!pid) {

@@ -15,6 +15,11 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
+/* The Makefile gives it without quotes. */
+#define TOOL_STRING(s) #s
+#define TOOL_EXPAND(s) TOOL_STRING(s)
+#define TOOL_VERSION   TOOL_EXPAND(TOOL_VERSION_)
+
 enum exit_code {
 	EXIT_OK,      /* works; done */
 	EXIT_REFUSED, /* KVM refuses the memory; the modules cannot be reloaded now */
