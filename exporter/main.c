@@ -419,10 +419,12 @@ static int buffer_mmap(struct file *file, struct vm_area_struct *vma)
 
 static bool spec_valid(const struct pfnmap_create *spec)
 {
-	bool contiguous = spec->order == PMD_SHIFT - PAGE_SHIFT || spec->kind == PFNMAP_BAR;
+	bool device = spec->kind == PFNMAP_DEVICE;
+	bool contiguous = spec->order == PMD_SHIFT - PAGE_SHIFT || spec->kind == PFNMAP_BAR ||
+			  device;
 	bool pmd = spec->insert == PFNMAP_INSERT_PMD;
 	bool chunks = spec->kind == PFNMAP_NONCOMPOUND || spec->kind == PFNMAP_COMPOUND ||
-		      spec->kind == PFNMAP_RESERVED;
+		      spec->kind == PFNMAP_RESERVED || device;
 
 	if (spec->kind >= PFNMAP_NR_KINDS || spec->insert >= PFNMAP_NR_INSERTS ||
 	    spec->flags & ~PFNMAP_CREATE_MKWRITE || spec->reserved)
@@ -431,6 +433,8 @@ static bool spec_valid(const struct pfnmap_create *spec)
 		return false;
 	if (spec->order > (chunks ? PFNMAP_MAX_ORDER : 0) ||
 	    !IS_ALIGNED(spec->pages, 1U << spec->order))
+		return false;
+	if (device && !IS_ALIGNED(spec->pages, PTRS_PER_PMD))
 		return false;
 	if (pmd && !contiguous)
 		return false;

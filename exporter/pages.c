@@ -7,6 +7,7 @@
 #include <linux/delay.h>
 #include <linux/highmem.h>
 #include <linux/io.h>
+#include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/pagevec.h>
@@ -112,7 +113,7 @@ static void put_bar(struct pci_dev *pdev)
  * Take the first free stretch of the BAR. The kernel's tree of memory regions is
  * the allocator, so that sets of several buffers never overlap.
  */
-static int alloc_bar(struct pages *p, u32 nr)
+static int take_bar(struct pages *p, u32 nr)
 {
 	resource_size_t start, len, offset, size = (resource_size_t)nr << PAGE_SHIFT;
 	struct pci_dev *pdev;
@@ -122,41 +123,101 @@ static int alloc_bar(struct pages *p, u32 nr)
 	if (err)
 		return err;
 
-	err = -ENOSPC;
-	for (offset = 0;; offset += size) {
-		if (offset + size > len)
-			goto put;
-		if (request_mem_region(start + offset, size, KBUILD_MODNAME))
-			break;
+	for (offset = 0; offset + size <= len; offset += size) {
+		if (!request_mem_region(start + offset, size, KBUILD_MODNAME))
+			continue;
+		p->pdev = pdev;
+		for (; p->nr < nr; p->nr++)
+			p->pfn[p->nr] = PHYS_PFN(start + offset) + p->nr;
+		return 0;
 	}
+	put_bar(pdev);
+	return -ENOSPC;
+}
 
-	err = -ENOMEM;
-	p->bar = ioremap_wc(start + offset, size);
+static void release_bar(struct pages *p)
+{
+	if (!p->nr)
+		return;
+	release_mem_region(PFN_PHYS(p->pfn[0]), (resource_size_t)p->nr << PAGE_SHIFT);
+	put_bar(p->pdev);
+	p->nr = 0;
+}
+
+static int alloc_bar(struct pages *p, u32 nr)
+{
+	int err = take_bar(p, nr);
+
+	if (err)
+		return err;
+
+	p->bar = ioremap_wc(PFN_PHYS(p->pfn[0]), (size_t)nr << PAGE_SHIFT);
 	if (!p->bar)
-		goto release;
-
-	p->pdev = pdev;
-	for (; p->nr < nr; p->nr++)
-		p->pfn[p->nr] = PHYS_PFN(start + offset) + p->nr;
+		return -ENOMEM;
 	pages_fill(p, 0);
 	return 0;
-
-release:
-	release_mem_region(start + offset, size);
-put:
-	put_bar(pdev);
-	return err;
 }
 
 static void free_bar(struct pages *p)
 {
-	if (!p->bar)
-		return;
-
-	iounmap(p->bar);
-	release_mem_region(PFN_PHYS(p->pfn[0]), (resource_size_t)p->nr << PAGE_SHIFT);
-	put_bar(p->pdev);
+	if (p->bar)
+		iounmap(p->bar);
+	release_bar(p);
 }
+
+#ifdef CONFIG_ZONE_DEVICE
+/* Without ops: a head whose count drops to 0 stays there, for all to see. */
+static int alloc_device(struct pages *p, u32 nr)
+{
+	struct dev_pagemap *pgmap;
+	void *addr;
+	int err;
+
+	pgmap = kzalloc(sizeof(*pgmap), GFP_KERNEL);
+	if (!pgmap)
+		return -ENOMEM;
+
+	err = take_bar(p, nr);
+	if (err)
+		goto free;
+
+	pgmap->type = MEMORY_DEVICE_GENERIC;
+	pgmap->vmemmap_shift = p->order;
+	pgmap->nr_range = 1;
+	pgmap->range.start = PFN_PHYS(p->pfn[0]);
+	pgmap->range.end = pgmap->range.start + ((u64)nr << PAGE_SHIFT) - 1;
+	addr = memremap_pages(pgmap, NUMA_NO_NODE);
+	if (IS_ERR(addr)) {
+		err = PTR_ERR(addr);
+		release_bar(p);
+		goto free;
+	}
+
+	p->pgmap = pgmap;
+	pages_fill(p, 0);
+	return 0;
+
+free:
+	kfree(pgmap);
+	return err;
+}
+
+static void free_device(struct pages *p)
+{
+	memunmap_pages(p->pgmap);
+	kfree(p->pgmap);
+	release_bar(p);
+}
+#else
+static int alloc_device(struct pages *p, u32 nr)
+{
+	return -ENODEV;
+}
+
+static void free_device(struct pages *p)
+{
+}
+#endif
 
 struct pages *pages_alloc(u32 kind, u32 order, u32 nr)
 {
@@ -175,6 +236,9 @@ struct pages *pages_alloc(u32 kind, u32 order, u32 nr)
 		break;
 	case PFNMAP_BAR:
 		err = alloc_bar(p, nr);
+		break;
+	case PFNMAP_DEVICE:
+		err = alloc_device(p, nr);
 		break;
 	default:
 		err = alloc_chunks(p, nr);
@@ -245,7 +309,8 @@ void pages_free(struct pages *p)
 	pages_settle(p);
 	for (i = 0; i < p->nr; i += 1U << p->order) {
 		if (chunk_is_ours(p, i, &patience)) {
-			free_chunk(p, i);
+			if (!p->pgmap)
+				free_chunk(p, i);
 		} else {
 			atomic64_inc(&pages_leaked);
 			leaked = true;
@@ -254,6 +319,9 @@ void pages_free(struct pages *p)
 	/* The file frees by reference count, which cannot be trusted after a leak. */
 	if (p->shmem && !leaked)
 		fput(p->shmem);
+	/* Its end would wait for references that are missing or too many. */
+	if (p->pgmap && !leaked)
+		free_device(p);
 out:
 	kvfree(p);
 }
@@ -349,6 +417,8 @@ void pages_describe(struct pages *p, u32 i, struct pfnmap_page *desc)
 		if (test_bit(map[j].bit, &page->flags))
 			desc->flags |= map[j].flag;
 	}
+	if (is_zone_device_page(page))
+		desc->flags |= PFNMAP_PAGE_DEVICE;
 	if (PageHead(page))
 		desc->flags |= PFNMAP_PAGE_HEAD;
 	if (PageTail(page))

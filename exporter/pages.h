@@ -21,8 +21,9 @@ struct pages {
 	u32 order;			/* of a chunk */
 	u32 nr;				/* number of pages */
 	struct file *shmem;		/* PFNMAP_SHMEM */
-	struct pci_dev *pdev;		/* PFNMAP_BAR, if it has one */
+	struct pci_dev *pdev;		/* PFNMAP_BAR and _DEVICE, if it has one */
 	void __iomem *bar;		/* PFNMAP_BAR: its mapping */
+	struct dev_pagemap *pgmap;	/* PFNMAP_DEVICE */
 	unsigned long pfn[];		/* of each page */
 };
 
@@ -31,8 +32,8 @@ extern atomic64_t pages_leaked;
 
 /*
  * Allocate @nr zero-filled pages in chunks of 2^@order, which divides @nr.
- * Returns ERR_PTR: -ENOMEM; for PFNMAP_BAR -ENODEV without the device, -ENOSPC
- * without @nr free pages in its BAR; for PFNMAP_SHMEM -EOPNOTSUPP where shmem
+ * Returns ERR_PTR: -ENOMEM; for PFNMAP_BAR and PFNMAP_DEVICE -ENODEV without
+ * the device, -ENOSPC without @nr free pages in its BAR; for PFNMAP_SHMEM -EOPNOTSUPP where shmem
  * hands out huge pages.
  */
 struct pages *pages_alloc(u32 kind, u32 order, u32 nr);

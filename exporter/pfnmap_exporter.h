@@ -70,6 +70,11 @@ enum pfnmap_kind {
 	 * mapping: every mapping of a page adds to its reference count.
 	 */
 	PFNMAP_MIXED,
+	/*
+	 * The memory of PFNMAP_BAR as device memory with struct pages, which are
+	 * PG_reserved, in compound pages of 2^order. Needs 2 MiB or a multiple of it.
+	 */
+	PFNMAP_DEVICE,
 	PFNMAP_NR_KINDS
 };
 
@@ -84,7 +89,8 @@ enum pfnmap_insert {
 	/*
 	 * 2 MiB at once, where the mapping covers 2 MiB of the buffer at an equal
 	 * alignment (mmap() without an address sees to it on 64-bit kernels); else as
-	 * PFNMAP_INSERT_ONE. Needs 2 MiB of contiguous pages: order 9, or PFNMAP_BAR.
+	 * PFNMAP_INSERT_ONE. Needs 2 MiB of contiguous pages: order 9, PFNMAP_BAR or
+	 * PFNMAP_DEVICE.
 	 */
 	PFNMAP_INSERT_PMD,
 	PFNMAP_NR_INSERTS
@@ -114,6 +120,7 @@ struct pfnmap_create {
 #define PFNMAP_PAGE_RESERVED	0x20
 #define PFNMAP_PAGE_HEAD	0x40	/* first page of a compound page */
 #define PFNMAP_PAGE_TAIL	0x80	/* any other page of it */
+#define PFNMAP_PAGE_DEVICE	0x100	/* in ZONE_DEVICE */
 
 /*
  * One page as it is, not as its compound head is: of a tail page count and flags
@@ -156,7 +163,8 @@ struct pfnmap_stats {
  * and the two counters, and ends PFNMAP_REFUSE and PFNMAP_HOLD. BAR memory is
  * zeroed too.
  * EBUSY: the buffer is mapped; EINVAL also for a combination ruled out above: then
- * nothing changed. ENOMEM; ENODEV: no ivshmem device; ENOSPC: no room in its BAR;
+ * nothing changed. ENOMEM; ENODEV: no ivshmem device, or, for PFNMAP_DEVICE, a
+ * kernel without ZONE_DEVICE; ENOSPC: no room in its BAR;
  * EOPNOTSUPP: the system's shmem has huge pages: then the buffer is as new.
  */
 #define PFNMAP_CREATE		_IOW(PFNMAP_IOC, 0, struct pfnmap_create)

@@ -128,6 +128,17 @@ static bool holds(const struct buf *b, unsigned int seed)
 	return ok;
 }
 
+static bool has_chunks(uint32_t kind)
+{
+	return kind == PFNMAP_NONCOMPOUND || kind == PFNMAP_COMPOUND || kind == PFNMAP_RESERVED;
+}
+
+/* In 4 MiB there is room for one move. */
+static bool in_bar(uint32_t kind)
+{
+	return kind == PFNMAP_BAR || kind == PFNMAP_DEVICE;
+}
+
 static const char *content(struct buf *b)
 {
 	uint8_t zero[PAGE] = { 0 }, page[PAGE];
@@ -201,6 +212,11 @@ static bool as_allocated(const struct buf *b, unsigned int i, const struct pfnma
 	case PFNMAP_RESERVED:
 		flags |= PFNMAP_PAGE_RESERVED;
 		break;
+	case PFNMAP_DEVICE:
+		flags |= PFNMAP_PAGE_RESERVED | PFNMAP_PAGE_DEVICE;
+		if (b->spec.order)
+			flags |= head ? PFNMAP_PAGE_HEAD : PFNMAP_PAGE_TAIL;
+		return page->count == count && (page->flags & ~mark) == flags;
 	case PFNMAP_SHMEM:
 		return page->count == 2 && (page->flags & ~mark) == (flags | PFNMAP_PAGE_LRU);
 	case PFNMAP_BAR:
@@ -270,7 +286,7 @@ static const char *move(struct buf *b)
 	MUST(old.pages == b->spec.pages && !old.changed && !old.bad_counts);
 
 	/* The BAR's second half is free for a first move only while the old one is kept. */
-	if (b->spec.kind != PFNMAP_BAR) {
+	if (!in_bar(b->spec.kind)) {
 		MUST(!ioctl(b->fd, PFNMAP_MOVE, 0));
 		MUST(filled(p, b, 2));
 		MUST(buf_check_old(b).pages == b->spec.pages);
@@ -577,7 +593,7 @@ static void *race_map(void *arg)
 static const char *race(struct buf *b)
 {
 	/* As many moves as the module keeps pages of, within reason. */
-	unsigned int moves = b->spec.kind == PFNMAP_BAR ? 1 : PFNMAP_MAX_PAGES / b->spec.pages;
+	unsigned int moves = in_bar(b->spec.kind) ? 1 : PFNMAP_MAX_PAGES / b->spec.pages;
 	struct race race = { .b = b, .p = map(b) };
 	void *why[2];
 	pthread_t t[2];
@@ -629,7 +645,7 @@ static void check(const char *(*run)(struct buf *b), const char *name,
 	struct buf b;
 
 	if (!buf_try_open(&b, spec)) {
-		if (spec->kind == PFNMAP_BAR && errno == ENODEV)
+		if (in_bar(spec->kind) && errno == ENODEV)
 			tap_skip(1, "%s: no ivshmem device", buf_name(&b));
 		else
 			tap_ok(false, "PFNMAP_CREATE of %s: %s", buf_name(&b), strerror(errno));
@@ -648,11 +664,6 @@ static void every_behaviour(const struct pfnmap_create *spec)
 		check(behaviours[i].run, behaviours[i].name, spec);
 }
 
-static bool has_chunks(uint32_t kind)
-{
-	return kind == PFNMAP_NONCOMPOUND || kind == PFNMAP_COMPOUND || kind == PFNMAP_RESERVED;
-}
-
 static void every_kind(void)
 {
 	for (uint32_t kind = 0; kind < PFNMAP_NR_KINDS; kind++) {
@@ -660,8 +671,10 @@ static void every_kind(void)
 			struct pfnmap_create spec = {
 				.kind = kind,
 				.insert = insert,
-				.order = has_chunks(kind) ? 3 : 0,
-				.pages = 64,
+				.order = has_chunks(kind)      ? 3 :
+					 kind == PFNMAP_DEVICE ? 9 :
+								 0,
+				.pages = kind == PFNMAP_DEVICE ? PMD_PAGES : 64,
 			};
 
 			every_behaviour(&spec);
@@ -678,8 +691,8 @@ static void every_kind(void)
 			spec.order = 9;
 			spec.pages = 2 * PMD_PAGES;
 			every_behaviour(&spec);
-		} else if (kind == PFNMAP_BAR) {
-			/* In a BAR of 4 MiB there is room for one move. */
+		} else if (in_bar(kind)) {
+			spec.order = kind == PFNMAP_DEVICE ? 9 : 0;
 			spec.pages = PMD_PAGES;
 			every_behaviour(&spec);
 		}
@@ -696,6 +709,15 @@ static void every_order(void)
 				      .kind = kind,
 				      .order = order,
 				      .pages = 2u << order,
+			      });
+		}
+		for (uint32_t order = 0; kind == PFNMAP_DEVICE && order <= PFNMAP_MAX_ORDER;
+		     order++) {
+			check(counts, "counts",
+			      &(struct pfnmap_create){
+				      .kind = kind,
+				      .order = order,
+				      .pages = PMD_PAGES,
 			      });
 		}
 	}
@@ -743,6 +765,7 @@ static void misuse(void)
 	FAILS(create(fd, PFNMAP_SHMEM, 0, 1, 0, 8), EINVAL);
 	FAILS(create(fd, PFNMAP_BAR, 0, 1, 0, 8), EINVAL);
 	FAILS(create(fd, PFNMAP_MIXED, 0, 1, 0, 8), EINVAL);
+	FAILS(create(fd, PFNMAP_DEVICE, 0, 0, 0, 8), EINVAL);
 	FAILS(create(fd, PFNMAP_MIXED, 0, 0, PFNMAP_CREATE_MKWRITE, 8), EINVAL);
 	FAILS(create(fd, 0, PFNMAP_INSERT_PMD, 8, 0, 512), EINVAL);
 	FAILS(create(fd, 0, PFNMAP_INSERT_PMD, 9, PFNMAP_CREATE_MKWRITE, 512), EINVAL);

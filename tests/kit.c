@@ -365,6 +365,7 @@ const char *buf_name(const struct buf *b)
 		[PFNMAP_RESERVED] = "reserved",
 		[PFNMAP_BAR] = "BAR",
 		[PFNMAP_MIXED] = "mixed",
+		[PFNMAP_DEVICE] = "device",
 	};
 	static const char *const inserts[PFNMAP_NR_INSERTS] = {
 		[PFNMAP_INSERT_ONE] = "one",
@@ -380,16 +381,21 @@ const char *buf_name(const struct buf *b)
 	return text;
 }
 
+/* Of device memory all is reserved, which means nothing. */
+static bool page_reserved(const struct pfnmap_page *page)
+{
+	return (page->flags & (PFNMAP_PAGE_RESERVED | PFNMAP_PAGE_DEVICE)) == PFNMAP_PAGE_RESERVED;
+}
+
 bool page_refcounted(const struct pfnmap_page *page)
 {
-	return page->flags & PFNMAP_PAGE_STRUCT && !(page->flags & PFNMAP_PAGE_RESERVED) &&
-	       page->count > 0;
+	return page->flags & PFNMAP_PAGE_STRUCT && !page_reserved(page) && page->count > 0;
 }
 
 bool page_usable(const struct pfnmap_page *page)
 {
 	return kit_takes_all() || page_refcounted(page) || !(page->flags & PFNMAP_PAGE_STRUCT) ||
-	       page->flags & PFNMAP_PAGE_RESERVED;
+	       page_reserved(page);
 }
 
 uint64_t buf_stride(const struct buf *b)

@@ -9,7 +9,8 @@
  * nobody refcounts it takes only what stock took, reserved pages and memory without struct page.
  * A page that KVM must not write stays as it was, byte for byte.
  *
- * Seen to fail: with refcounted_page_only left out of the cache's lookup.
+ * Seen to fail: with refcounted_page_only left out of the cache's lookup; with device memory taken
+ * for reserved pages.
  */
 #include <asm/kvm_para.h>
 #include <string.h>
@@ -57,6 +58,11 @@ static const struct place {
 	/* Stock warns about it. */
 	{ "reserved page with a count of 0", { .kind = PFNMAP_RESERVED, .order = 3, .pages = 8 },
 	  5, .written = true, .patched_only = true },
+	{ "head of device memory", { .kind = PFNMAP_DEVICE, .order = 9, .pages = 512 },
+	  0, .written = true },
+	/* Putting a reference to it would put one to the head. */
+	{ "tail of device memory", { .kind = PFNMAP_DEVICE, .order = 9, .pages = 512 },
+	  5, .written = false },
 	{ "memory without struct page", { .kind = PFNMAP_BAR, .pages = 8 },
 	  5, .written = true },
 	/* clang-format on */
@@ -144,10 +150,14 @@ static void test_moved(struct vcpu *v, const struct place *p, struct buf *b, uin
 static void test_place(const struct place *p)
 {
 	uint64_t at = (uint64_t)p->page * KIT_PAGE + 64;
-	struct vm *vm = vm_create(0);
-	struct vcpu *v = vcpu_create(vm, kit_mode());
+	struct vcpu *v;
+	struct vm *vm;
 	struct buf b;
 
+	if (p->spec.kind == PFNMAP_DEVICE && buf_missing(&p->spec))
+		return;
+	vm = vm_create(0);
+	v = vcpu_create(vm, kit_mode());
 	buf_open(&b, &p->spec);
 	buf_map(&b, KIT_RW);
 	for (uint64_t off = 0; off < b.size; off += 8)
