@@ -646,7 +646,7 @@ static void check(const char *(*run)(struct buf *b), const char *name,
 
 	if (!buf_try_open(&b, spec)) {
 		if (in_bar(spec->kind) && errno == ENODEV)
-			tap_skip(1, "%s: no ivshmem device", buf_name(&b));
+			tap_skip(1, "%s: this host has no such device", buf_name(&b));
 		else
 			tap_ok(false, "PFNMAP_CREATE of %s: %s", buf_name(&b), strerror(errno));
 		return;
