@@ -75,7 +75,7 @@ make_base() {
 	[ ! -s "$cache/base.tar" ] || return 0
 	mkdir -p "$cache"
 	base=$cache/new
-	rm -rf "$base"
+	rm -rf --one-file-system "$base"
 	apt-get indextargets --format "\$(REPO_URI) \$(RELEASE) \$(COMPONENT)" \
 		'Created-By: Packages' | grep -E ' bookworm' >"$cache/sources"
 	mirror=$(awk '$2 == "bookworm" { print $1; exit }' "$cache/sources")
@@ -98,12 +98,12 @@ END
 	cleanup
 	tar -C "$base" -cf "$cache/base.tar.new" .
 	mv "$cache/base.tar.new" "$cache/base.tar"
-	rm -rf "$base"
+	rm -rf --one-file-system "$base"
 }
 
 make_root() {
 	cleanup
-	rm -rf "$work"
+	rm -rf --one-file-system "$work"
 	mkdir -p "$root"
 	: >"$work/log"
 	tar -C "$root" -xf "$cache/base.tar"

@@ -194,4 +194,5 @@ if [ -z "${CORE:-}" ]; then
 	run /tmp/project/packaging/install.sh uninstall
 	ok 'and make uninstall takes it away' left
 fi
-rm -rf "$work/root"
+cleanup
+rm -rf --one-file-system "$root"
