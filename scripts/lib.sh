@@ -28,7 +28,7 @@ reason() {
 	   [ "$(df -Pk "$(dirname "$1")" | awk 'END { print $4 }')" -lt 16 ]; then
 		echo "no space left on the disk of $(dirname "$1")"
 	else
-		grep -m1 -E '(^E:|[Ee]rror:|ERROR|fatal|[Ff]ailed)' "$1" || tail -n 1 "$1"
+		grep -m1 -E '(^E:|[Ee]rror:|ERROR|fatal|[Ff]ailed|[*]{3} )' "$1" || tail -n 1 "$1"
 	fi
 }
 

@@ -32,9 +32,10 @@ mkdir -p "$out.tmp"
 trap 'rm -rf "$out.tmp"' EXIT
 trap 'exit 130' INT TERM HUP
 
-# The environment of the calling make means nothing to Kbuild.
+# The environment of the calling make means nothing to Kbuild, and KVM= not what
+# KVM's Makefile takes it for.
 {
-	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES \
+	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES -u KVM \
 		make -C "$kdir" M="$kvm" -j"$(nproc)" ${V:+V=1} modules 2>&1 &&
 		echo built
 } | progress

@@ -22,7 +22,7 @@ for object; do
 done
 
 # The environment of the calling make means nothing to Kbuild.
-env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES \
+env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES -u KVM \
 	make -C "$kdir" M="$tree/arch/x86/kvm" -j"$(nproc)" C=2 \
 	CHECK='sparse -fmax-warnings=unlimited' "$@" >"$log" 2>&1 ||
 	die "sparse cannot be run on $tree: $(reason "$log")"

@@ -6,7 +6,7 @@
 set -eu
 # shellcheck source=tests/build/tap.sh
 . "$(dirname "$0")/tap.sh"
-plan 10
+plan 11
 
 small_tree
 mkdir "$work/kdir"
@@ -30,6 +30,14 @@ rm "$work/kdir/Makefile"
 build
 ok 'missing headers are one line with the remedy' fails_with "kdir is missing: run 'make deps'"
 
+kbuild <<'EOF'
+modules:
+	@echo "a.c:1:1: error: KVM is '$(KVM)'" && false
+EOF
+export KVM=patched
+build
+unset KVM
+ok "which KVM is to be tested is no business of KVM's Makefile" fails_with "error: KVM is '' .*log:"
 kbuild <<'EOF'
 modules:
 	@echo "a.c:7:9: error: unknown type name 'boool'" && false
