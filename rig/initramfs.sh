@@ -10,7 +10,7 @@ dir=$(dirname "$out")
 image=$dir/image
 
 # What the host may load; kvm's vendor modules are handled apart, for there are two of each.
-modules="virtio_pci virtio_console 9p 9pnet_virtio irqbypass ccp bochs qxl vgem brd"
+modules="virtio_pci virtio_console 9p 9pnet_virtio irqbypass ccp bochs qxl vgem virtio_gpu brd"
 
 die()
 {
@@ -23,6 +23,7 @@ die()
 
 tmp=$(mktemp -d "$dir/initramfs.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
+chmod 755 "$tmp"
 mkdir -p "$tmp/bin" "$tmp/dev" "$tmp/proc" "$tmp/sys" "$tmp/tmp" "$tmp/machine" \
 	"$tmp/modules/stock" "$tmp/modules/patched"
 

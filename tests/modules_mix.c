@@ -5,8 +5,8 @@
  * welcome on both.
  *
  * Proves design rule "drop-in" rather than a sentence of the contract. Nothing of KVM is loaded
- * before and after. Needs the machine's files at /machine, and BUILD, the machine's path of the
- * build directory.
+ * before and after. kvmgt.ko, once there, is also a user of KVM that kvm-pfnmap reload has to name.
+ * Needs the machine's files at /machine, and BUILD, the machine's path of the build directory.
  *
  * Seen to fail: with a stock kvm.ko in the place of the patched one.
  */
@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "tests/tap.h"
+#include "tests/tool.h"
 
 #define MAX_FILES 40
 #define LINE	  4096
@@ -41,6 +42,7 @@ struct files {
 };
 
 static int kmsg = -1;
+static struct tool tool;
 
 /* Skip what the kernel has said up to now. */
 static void log_start(void)
@@ -230,6 +232,9 @@ static void test_kvmgt(const char *kind)
 	tap_ok(!err && !access("/sys/module/kvm/holders/kvmgt", F_OK) &&
 		       !log_has("disagrees about"),
 	       "kvmgt.ko on %s kvm: %s", kind, err ? strerror(err) : "loads");
+	tool_run(&tool, "reload");
+	tool_ok(&tool, 1, "^kvm-pfnmap: reload: modules depend on KVM: kvmgt; nothing was done $",
+		"kvm-pfnmap reload says so");
 	unload_files(&gvt);
 	unload_files(&kvm);
 }

@@ -20,7 +20,7 @@ $(B)/tests/%.o: tests/%.c tests/rules.mk
 
 # Of what the tests share a program gets what it uses.
 LIBTEST := $(H)/lib/libtest.a
-$(LIBTEST): $(patsubst %,$(H)/tests/%.o,drm kit loop qemu tap)
+$(LIBTEST): $(patsubst %,$(H)/tests/%.o,drm kit loop qemu tap tool)
 	@mkdir -p $(@D)
 	rm -f $@
 	$(AR) rcs $@ $^

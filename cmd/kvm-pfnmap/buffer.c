@@ -11,6 +11,7 @@
 #include <gbm.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -144,9 +145,8 @@ enum buffer_status buffer_drm(struct buffer *b, const char *path)
 {
 	int fd = open(path, O_RDWR | O_CLOEXEC);
 	enum buffer_status status = BUFFER_NONE;
-	const char *what = "dumb buffer";
 	drmVersionPtr version;
-	char name[40];
+	char name[40], *render;
 
 	if (fd < 0)
 		return fail_errno(b, path);
@@ -156,16 +156,20 @@ enum buffer_status buffer_drm(struct buffer *b, const char *path)
 	snprintf(name, sizeof(name), "%.*s", version->name_len, version->name);
 	drmFreeVersion(version);
 
-	/* The driver's own call first; it may want a render node, or a display nobody uses. */
 	if (!strcmp(name, "amdgpu") || !strcmp(name, "radeon")) {
 		snprintf(b->what, sizeof(b->what), "GTT buffer of %s", name);
 		status = name[0] == 'a' ? amdgpu(b, fd) : radeon(b, fd);
-	}
-	if (status != BUFFER_OK) {
-		if (drmGetNodeTypeFromFd(fd) == DRM_NODE_RENDER)
-			what = "GBM buffer";
-		snprintf(b->what, sizeof(b->what), "%s of %s", what, name);
-		status = what[0] == 'G' ? gbm(b, fd) : dumb(b, fd);
+		render = status == BUFFER_PERMISSION ? drmGetRenderDeviceNameFromFd(fd) : NULL;
+		/* Where somebody else has the display, this node gives only dumb buffers. */
+		if (render && drmGetNodeTypeFromFd(fd) != DRM_NODE_RENDER)
+			status = fail(b, BUFFER_NONE, "a display server has it: probe %s", render);
+		free(render);
+	} else if (drmGetNodeTypeFromFd(fd) == DRM_NODE_RENDER) {
+		snprintf(b->what, sizeof(b->what), "GBM buffer of %s", name);
+		status = gbm(b, fd);
+	} else {
+		snprintf(b->what, sizeof(b->what), "dumb buffer of %s", name);
+		status = dumb(b, fd);
 	}
 	/* Whoever opens a display first is its master, which is not what this is about. */
 	drmDropMaster(fd);

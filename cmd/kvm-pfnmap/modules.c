@@ -22,7 +22,8 @@
 #define OWN_PARAMETER "allow_unsafe_mappings"
 
 /* Where modules of KVM may lie, below /lib/modules/RELEASE. */
-static const char *const places[] = { "updates/dkms", "updates", "extra", "kernel/arch/x86/kvm" };
+#define KERNELS_OWN "kernel/arch/x86/kvm"
+static const char *const places[] = { "updates/dkms", "updates", "extra", KERNELS_OWN };
 static const char *const suffixes[] = { "", ".xz", ".zst", ".gz" };
 
 static void be_quiet(void *data, int priority, const char *file, int line, const char *fn,
@@ -120,7 +121,7 @@ static void describe_file(struct kmod_ctx *ctx, struct module_file *f)
 			copy(f->srcversion, sizeof(f->srcversion), value);
 		else if (!strcmp(key, "vermagic"))
 			copy(f->release, sizeof(f->release), value);
-		else if (!strcmp(key, "parm") &&
+		else if (!strcmp(key, "parmtype") &&
 			 !strncmp(value, OWN_PARAMETER ":", strlen(OWN_PARAMETER ":")))
 			f->patched = true;
 	}
@@ -164,10 +165,20 @@ static bool file_in(const char *dir, const char *module, char *path)
 	return false;
 }
 
+/* What is no module at all, cut off for instance, would look like one without a version. */
 static bool same(const struct module *m, const struct module_file *f)
 {
-	return m->patched == f->patched && !strcmp(m->version, f->version) &&
+	return f->release[0] && m->patched == f->patched && !strcmp(m->version, f->version) &&
 	       !strcmp(m->srcversion, f->srcversion);
+}
+
+void kernels_own_files(const struct kvm_state *s, char *kvm, char *vendor)
+{
+	char dir[PATH_MAX];
+
+	join(dir, s->module_dir, KERNELS_OWN);
+	if (!file_in(dir, "kvm", kvm) || !file_in(dir, s->vendor.name, vendor))
+		kvm[0] = '\0';
 }
 
 /* The file that kvm is from, and in the same place that of the vendor's module. */

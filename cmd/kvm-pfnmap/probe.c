@@ -26,9 +26,10 @@
 #include "cmd/kvm-pfnmap/tool.h"
 #include "lib/vmm/vmm.h"
 
-#define KVM_DEVICE  "/dev/kvm"
-#define SLOT	    1u
-#define GPA	    (1ull << 30)
+#define KVM_DEVICE "/dev/kvm"
+#define SLOT	   1u
+/* In the GiB that the guest runs in: it needs no page tables more, that KVM would have to map. */
+#define GPA	    (1ull << 29)
 #define HUGE_PAGE   (2ull << 20)
 #define WORDS	    (BUFFER_PAGE / 8)
 #define GUEST_SEED  0x1000000ull
@@ -348,8 +349,10 @@ static bool run(const struct target *t, struct record *r, unsigned int timeout_s
 
 /* ---- words ---- */
 
-static void headline(const struct record *r, char *text, size_t size)
+static void headline(const struct record *r, const struct kvm_state *s, char *text, size_t size)
 {
+	bool nested = s->paging == PAGING_NESTED;
+
 	switch (r->verdict) {
 	case WORKS:
 		snprintf(text, size,
@@ -363,8 +366,11 @@ static void headline(const struct record *r, char *text, size_t size)
 				 r->pages);
 		else
 			snprintf(text, size, "Bad address: ");
-		snprintf(text + strlen(text), size - strlen(text),
-			 "KVM refuses this memory, whose pages have no reference counts");
+		/* With nested paging kvm-pfnmap has no such reason. */
+		snprintf(text + strlen(text), size - strlen(text), "KVM refuses this memory%s",
+			 s->kvm.patched && nested ?
+				 "" :
+				 ", as it does where pages have no reference counts");
 		break;
 	case PERMISSION:
 		snprintf(text, size, "no permission: %s", r->reason);
@@ -525,7 +531,7 @@ static void print_record(const struct target *t, const struct record *r, const s
 		printf("\n%s, %s\n", t->name, r->what);
 	else
 		printf("\n%s\n", t->name);
-	headline(r, text, sizeof(text));
+	headline(r, s, text, sizeof(text));
 	print_wrapped("  result", text);
 	if (r->runs > 1) {
 		sizes_text(r, mapped, sizeof(mapped));
@@ -569,7 +575,7 @@ static void write_record(struct json *j, const struct target *t, const struct re
 	json_string(j, "name", t->name);
 	json_string(j, "memory", r->what[0] ? r->what : NULL);
 	json_string(j, "verdict", verdicts[r->verdict].name);
-	headline(r, text, sizeof(text));
+	headline(r, s, text, sizeof(text));
 	json_string(j, "text", text);
 	advise(t, r, s, text, sizeof(text));
 	json_string(j, "advice", text[0] ? text : NULL);

@@ -75,32 +75,50 @@ static int load_file(struct reload *r, const struct module *m, const char *path)
 	return ret == -EEXIST ? 0 : ret;
 }
 
-/* Back to the files of before; 0 or -errno. */
-static int restore(struct reload *r)
+/* Back to these files; 0 or -errno. */
+static int restore(struct reload *r, const char *kvm, const char *vendor)
 {
 	const struct kvm_state *s = &r->before;
 	int ret = 0;
 
 	unload(r, s->vendor.name);
 	unload(r, "kvm");
+	/* libkmod knows a module by its name, and keeps to the file that it found first. */
+	kmod_unref(r->ctx);
+	r->ctx = kvm_kmod(s);
+	if (!r->ctx)
+		return -ENOMEM;
 	if (s->kvm.there)
-		ret = load_file(r, &s->kvm, s->kvm.file.path);
+		ret = load_file(r, &s->kvm, kvm);
 	if (!ret && s->vendor.there)
-		ret = load_file(r, &s->vendor, s->vendor.file.path);
+		ret = load_file(r, &s->vendor, vendor);
 	return ret;
 }
 
 static enum exit_code put_back(struct reload *r, const char *what, int err)
 {
-	int ret = restore(r);
+	const struct kvm_state *s = &r->before;
+	const char *kvm = s->kvm.file.path, *vendor = s->vendor.file.path;
+	bool own = (s->kvm.there && !kvm[0]) || (s->vendor.there && !vendor[0]);
+	char own_kvm[PATH_MAX], own_vendor[PATH_MAX];
+	int ret;
 
+	/* An update of the package has taken the files of what was loaded away. */
+	if (own) {
+		kernels_own_files(s, own_kvm, own_vendor);
+		kvm = own_kvm;
+		vendor = own_vendor;
+	}
+	ret = kvm[0] || !s->kvm.there ? restore(r, kvm, vendor) : -ENOENT;
 	if (ret)
 		return end(r, EXIT_BROKEN, "failed",
-			   "%s: %s; and the modules of before do not load any more: %s; "
-			   "KVM is not loaded, dmesg says why",
-			   what, strerror(-err), strerror(-ret));
-	return end(r, EXIT_REFUSED, "restored", "%s: %s; the modules of before are loaded again%s",
-		   what, strerror(-err), err == -EBUSY ? "" : ", dmesg says why");
+			   "%s: %s; and %s do not load: %s; KVM is not loaded, dmesg says why",
+			   what, strerror(-err),
+			   own ? "the kernel's own modules" : "the modules of before",
+			   strerror(-ret));
+	return end(r, EXIT_REFUSED, "restored", "%s: %s; %s are loaded %s%s", what, strerror(-err),
+		   own ? "the kernel's own modules" : "the modules of before",
+		   own ? "instead" : "again", err == -EBUSY ? "" : ", dmesg says why");
 }
 
 static enum exit_code swap(struct reload *r)
@@ -119,7 +137,8 @@ static enum exit_code swap(struct reload *r)
 		return put_back(r, "kvm cannot be unloaded", ret);
 	ret = load(r, s->vendor.name);
 	if (ret < 0) {
-		snprintf(what, sizeof(what), "%s does not load", s->vendor.next.path);
+		snprintf(what, sizeof(what), "%s or what it needs does not load",
+			 s->vendor.next.path);
 		return put_back(r, what, ret);
 	}
 	return EXIT_OK;
@@ -146,12 +165,6 @@ static enum exit_code reload(struct reload *r, const char *dirname)
 		return end(r, EXIT_REFUSED, "refused", "%s; nothing was done", obstacle);
 	if (geteuid())
 		return end(r, EXIT_NO_ACCESS, "refused", "only root can reload modules: use sudo");
-	/* There has to be a way back. */
-	if ((s->kvm.there && !s->kvm.file.path[0]) || (s->vendor.there && !s->vendor.file.path[0]))
-		return end(r, EXIT_REFUSED, "refused",
-			   "the files of the modules that are loaded are gone, so that there is no "
-			   "way back: reboot, or modprobe -r %s && modprobe %s",
-			   s->vendor.name, s->vendor.name);
 	r->ctx = kvm_kmod(s);
 	if (!r->ctx)
 		return end(r, EXIT_BROKEN, "refused", "libkmod cannot read %s", s->module_dir);

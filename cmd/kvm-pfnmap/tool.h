@@ -57,7 +57,7 @@ void print_wrapped(const char *label, const char *text);
 struct module_file {
 	char path[PATH_MAX]; /* "": there is none */
 	char version[64], srcversion[64];
-	char release[128]; /* the kernel it was built for */
+	char release[128]; /* the kernel it was built for; "": it is no module that can be read */
 	bool patched;	   /* one of kvm-pfnmap's; for kvm.ko only, others go with theirs */
 };
 
@@ -90,6 +90,9 @@ struct kmod_ctx *kvm_kmod(const struct kvm_state *s);
 
 /* Find all of it out. Never fails: what cannot be found is left empty. */
 void kvm_state_get(struct kvm_state *s, const char *dirname);
+
+/* The files that the kernel itself came with, of PATH_MAX bytes each; *kvm is "" if it has none. */
+void kernels_own_files(const struct kvm_state *s, char *kvm, char *vendor);
 
 /* "kvm-pfnmap 0.1.0" or "stock". */
 const char *kind_text(bool patched, const char *version, char *text, size_t size);

@@ -122,7 +122,13 @@ static const char *file_obstacle(const struct kvm_state *s)
 				modules[i]->name, s->module_dir);
 			return text;
 		}
-		if (f->release[0] && strcmp(f->release, s->release)) {
+		if (!f->release[0]) {
+			snprintf(text, sizeof(text),
+				 "%s is damaged: install the package that it is from again",
+				 f->path);
+			return text;
+		}
+		if (strcmp(f->release, s->release)) {
 			snprintf(text, sizeof(text), "%s is for Linux %s, and this is %s", f->path,
 				 f->release, s->release);
 			return text;

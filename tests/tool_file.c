@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kvm-pfnmap probe --file: of the exporter's memory and of ordinary files it says what works and
+ * what not, leaves every byte as it was, and has a clear line for all that cannot be probed.
+ *
+ * Contract: 3, 7, in the words of the tool. Seen to fail: with a tool that does not put the content
+ * back; with one that waits for a driver for ever.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/kit.h"
+#include "tests/tool.h"
+
+#define PAGES 64u
+#define FILE_ "/tmp/file"
+
+static struct tool t;
+
+static const char *const refused = "KVM refuses this memory, as it does where pages have no "
+				   "reference counts ";
+
+/* part: ":OFFSET:SIZE" or nothing. */
+static void probe(const char *path, const char *part)
+{
+	char file[64];
+
+	snprintf(file, sizeof(file), "%s%s", path, part);
+	tool_run(&t, "probe", "--file", file);
+}
+
+/* The buffer with the name, as the tool finds it. */
+static void open_buffer(struct buf *b, const struct pfnmap_create *spec)
+{
+	*b = (struct buf){ .spec = *spec, .size = (size_t)spec->pages * KIT_PAGE };
+	b->fd = open(PFNMAP_BUFFER_PATH, O_RDWR | O_CLOEXEC);
+	if (b->fd < 0 || ioctl(b->fd, PFNMAP_CREATE, &b->spec))
+		tap_bail("%s: %s", PFNMAP_BUFFER_PATH, strerror(errno));
+	buf_mark(b);
+	for (uint32_t i = 0; i < spec->pages; i++)
+		buf_set_word(b, (uint64_t)i * KIT_PAGE + 8 * (i % 512), i + 1);
+}
+
+static bool unchanged(const struct buf *b)
+{
+	for (uint32_t i = 0; i < b->spec.pages; i++)
+		for (uint32_t w = 0; w < 512; w += i % 512 == w ? 1 : 7)
+			if (buf_word(b, (uint64_t)i * KIT_PAGE + 8 * w) !=
+			    (w == i % 512 ? i + 1 : 0))
+				return false;
+	return true;
+}
+
+static void test_small(void)
+{
+	char regex[300];
+	struct buf b;
+
+	open_buffer(&b, &(struct pfnmap_create){
+				.kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = PAGES });
+	probe(PFNMAP_BUFFER_PATH, "");
+	if (kit_takes_all())
+		tool_ok(&t, 0, " " PFNMAP_BUFFER_PATH ", device result works: .* in all 64 pages ",
+			"chunks of 8 pages");
+	else {
+		snprintf(regex, sizeof(regex),
+			 " " PFNMAP_BUFFER_PATH
+			 ", device result Bad address, only 8 of 64 pages work: %s",
+			 refused);
+		tool_ok(&t, 1, regex, "chunks of 8 pages");
+	}
+	tap_ok(unchanged(&b), "chunks of 8 pages: the content is what it was");
+
+	probe(PFNMAP_BUFFER_PATH, ":0x8000:16K");
+	if (kit_takes_all())
+		tool_ok(&t, 0, "works: .* in all 4 pages ", "a piece of them");
+	else
+		tool_ok(&t, 1, "first page only, then Bad address: .* 4 of 4 pages tried, ",
+			"a piece of them");
+	tap_ok(unchanged(&b), "a piece of them: the content is what it was");
+	probe(PFNMAP_BUFFER_PATH, ":36K:4K");
+	if (kit_takes_all())
+		tool_ok(&t, 0, "works: .* in all 1 pages ", "a page that is not counted");
+	else
+		tool_ok(&t, 1, "result Bad address: KVM refuses", "a page that is not counted");
+	probe(PFNMAP_BUFFER_PATH, ":0:1M");
+	tool_ok(&t, 4, " result not mappable: " PFNMAP_BUFFER_PATH " has only 262144 bytes $",
+		"more than there is");
+
+	buf_do(&b, PFNMAP_HOLD, PFNMAP_HOLD_NOPAGE);
+	buf_do(&b, PFNMAP_REVOKE, 0);
+	tool_run(&t, "probe", "--timeout", "2", "--file", PFNMAP_BUFFER_PATH);
+	tool_ok(&t, 5, " result hangs: .*: not done after 2 s ", "a driver that keeps it waiting");
+	buf_do(&b, PFNMAP_HOLD, PFNMAP_HOLD_OFF);
+
+	buf_do(&b, PFNMAP_REFUSE, 1);
+	probe(PFNMAP_BUFFER_PATH, "");
+	tool_ok(&t, 4, " result not mappable: the host itself cannot use page 0: Bus error ",
+		"a driver that gives no page");
+	buf_do(&b, PFNMAP_REFUSE, 0);
+	buf_do(&b, PFNMAP_FREE, 0);
+	probe(PFNMAP_BUFFER_PATH, ":0:4K");
+	tool_ok(&t, 4, " result not mappable: it cannot be mapped: ", "a driver that has freed it");
+	buf_close(&b);
+}
+
+/* Entries of 2 MiB: the first page, touched first, is counted, so that any KVM maps all of it. */
+static void test_huge(void)
+{
+	struct buf b;
+
+	open_buffer(&b, &(struct pfnmap_create){ .kind = PFNMAP_NONCOMPOUND,
+						 .insert = PFNMAP_INSERT_PMD,
+						 .order = 9,
+						 .pages = 1024 });
+	probe(PFNMAP_BUFFER_PATH, "");
+	tool_ok(&t, 0, "works: .*page sizes 2 MiB \\(2\\) ", "large pages");
+	tap_ok(unchanged(&b), "large pages: the content is what it was");
+	buf_close(&b);
+}
+
+static void put_file(const char *path, size_t size)
+{
+	FILE *f = fopen(path, "we");
+
+	for (size_t i = 0; f && i < size; i++)
+		fputc((int)(i * 7 % 251), f);
+	if (!f || fclose(f))
+		tap_bail("%s: %s", path, strerror(errno));
+}
+
+static bool file_is(const char *path, size_t size)
+{
+	FILE *f = fopen(path, "re");
+	size_t i;
+
+	for (i = 0; f && i < size; i++)
+		if (fgetc(f) != (int)(i * 7 % 251))
+			break;
+	if (f)
+		fclose(f);
+	return i == size;
+}
+
+static void test_files(void)
+{
+	put_file(FILE_, 3 * KIT_PAGE + 100);
+	probe(FILE_, "");
+	tool_ok(&t, 0, " " FILE_ ", file result works: .* in all 3 pages ",
+		"a file, its whole pages");
+	tap_ok(file_is(FILE_, 3 * KIT_PAGE + 100), "a file keeps its content");
+	probe(FILE_, ":4K:16K");
+	tool_ok(&t, 4, ": " FILE_ " has only 12388 bytes $", "a file that is too short");
+	put_file(FILE_, 100);
+	probe(FILE_, "");
+	tool_ok(&t, 4, ": " FILE_ " has 100 bytes, which is less than a page $", "a tiny file");
+	unlink(FILE_);
+	probe(FILE_, "");
+	tool_ok(&t, 4, ": " FILE_ ": No such file or directory $", "no file");
+	probe("/machine/bin/busybox", "");
+	tool_ok(&t, 4, ": /machine/bin/busybox: Read-only file system $", "a file to read only");
+	probe("/tmp", "");
+	tool_ok(&t, 4, ": /tmp is a directory $", "a directory");
+	mkfifo("/tmp/pipe", 0600);
+	probe("/tmp/pipe", "");
+	tool_ok(&t, 4, ": /tmp/pipe is neither a file nor a device $", "a pipe");
+	unlink("/tmp/pipe");
+	probe("/dev/null", "");
+	tool_ok(&t, 4, ": /dev/null does not tell its size: name PATH:OFFSET:SIZE $",
+		"a device without a size");
+	probe("/dev/null", ":0:4K");
+	tool_ok(&t, 4, ": it cannot be mapped: No such device $", "a device that has no memory");
+	tool_run(&t, "probe", "--drm", "/dev/null");
+	tool_ok(&t, 4, ": /dev/null is no DRM device $", "--drm with another device");
+	tool_run(&t, "probe", "--drm", "/dev/dri/card99");
+	tool_ok(&t, 4, ": /dev/dri/card99: No such file or directory $", "--drm without a device");
+	tool_run(&t, "probe", "--json", "--drm", "/dev/dri/card99");
+	tool_ok(&t, 4, "\"verdict\": \"no buffer\", .*\"exit_status\": 4 \\} $",
+		"the same in JSON");
+}
+
+int main(void)
+{
+	kit_start();
+	test_small();
+	test_huge();
+	test_files();
+	return kit_finish();
+}
