@@ -6,7 +6,7 @@
  *
  * Contract: 3, 7, as drm_dumb.c, in the words of the tool.
  *
- * Seen to fail: with a tool that takes EFAULT for success; with one whose guest writes no page.
+ * Seen to fail: with a tool that takes EFAULT for success.
  */
 #include <glob.h>
 #include <stdio.h>

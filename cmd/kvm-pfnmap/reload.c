@@ -83,11 +83,6 @@ static int restore(struct reload *r, const char *kvm, const char *vendor)
 
 	unload(r, s->vendor.name);
 	unload(r, "kvm");
-	/* libkmod knows a module by its name, and keeps to the file that it found first. */
-	kmod_unref(r->ctx);
-	r->ctx = kvm_kmod(s);
-	if (!r->ctx)
-		return -ENOMEM;
 	if (s->kvm.there)
 		ret = load_file(r, &s->kvm, kvm);
 	if (!ret && s->vendor.there)
