@@ -83,54 +83,81 @@ static int weight(char c)
 	return isalpha((unsigned char)c) ? (unsigned char)c : (unsigned char)c + 256;
 }
 
-/* The part before the revision, or the revision. */
+/* Numbers of any length, as digits; moves behind them. */
+static int compare_numbers(const char **a, const char **b)
+{
+	static const char digits[] = "0123456789";
+	size_t x, y;
+	int ret;
+
+	*a += strspn(*a, "0");
+	*b += strspn(*b, "0");
+	x = strspn(*a, digits);
+	y = strspn(*b, digits);
+	if (x != y)
+		return x < y ? -1 : 1;
+	ret = strncmp(*a, *b, x);
+	*a += x;
+	*b += y;
+	return ret;
+}
+
+/* Epoch, what is before the revision, or the revision. */
 static int compare_parts(const char *a, const char *b)
 {
 	while (*a || *b) {
-		unsigned long x, y;
-		char *end;
+		int diff;
 
 		while ((*a && !isdigit((unsigned char)*a)) || (*b && !isdigit((unsigned char)*b))) {
-			int diff = weight(*a) - weight(*b);
-
+			diff = weight(*a) - weight(*b);
 			if (diff)
 				return diff;
 			a++;
 			b++;
 		}
-		x = strtoul(a, &end, 10);
-		a = end;
-		y = strtoul(b, &end, 10);
-		b = end;
-		if (x != y)
-			return x < y ? -1 : 1;
+		diff = compare_numbers(&a, &b);
+		if (diff)
+			return diff;
 	}
 	return 0;
 }
 
-/* Split at the last hyphen, if there is one, in a buffer of the caller's. */
-static const char *cut_revision(char *version)
-{
-	char *hyphen = strrchr(version, '-');
+/* [EPOCH:]VERSION[-REVISION], taken apart in a buffer of the caller's; "" for what is not there. */
+struct version {
+	const char *epoch, *upstream, *revision;
+};
 
-	if (!hyphen)
-		return "";
-	*hyphen = '\0';
-	return hyphen + 1;
+static struct version take_apart(char *text)
+{
+	char *colon = strchr(text, ':'), *hyphen = strrchr(text, '-');
+	struct version v = { .epoch = "", .upstream = text, .revision = "" };
+
+	if (colon) {
+		*colon = '\0';
+		v.epoch = text;
+		v.upstream = colon + 1;
+	}
+	if (hyphen) {
+		*hyphen = '\0';
+		v.revision = hyphen + 1;
+	}
+	return v;
 }
 
 int compare_versions(const char *a, const char *b)
 {
-	char x[128], y[128];
-	const char *rev_x, *rev_y;
+	char text_x[128], text_y[128];
+	struct version x, y;
 	int ret;
 
-	snprintf(x, sizeof(x), "%s", a);
-	snprintf(y, sizeof(y), "%s", b);
-	rev_x = cut_revision(x);
-	rev_y = cut_revision(y);
-	ret = compare_parts(x, y);
-	return ret ? ret : compare_parts(rev_x, rev_y);
+	snprintf(text_x, sizeof(text_x), "%s", a);
+	snprintf(text_y, sizeof(text_y), "%s", b);
+	x = take_apart(text_x);
+	y = take_apart(text_y);
+	ret = compare_parts(x.epoch, y.epoch);
+	if (!ret)
+		ret = compare_parts(x.upstream, y.upstream);
+	return ret ? ret : compare_parts(x.revision, y.revision);
 }
 
 enum support kernel_support(const struct kernel_line *list, const char *release,
@@ -160,6 +187,9 @@ void debian_version(const char *uname_version, char *version, size_t size)
 	const char *p = strstr(uname_version, "Debian ");
 
 	p = p ? p + strlen("Debian ") : "";
+	/* Others may have the word in it, and something else behind it. */
+	if (!isdigit((unsigned char)*p))
+		p = "";
 	snprintf(version, size, "%.*s", (int)strcspn(p, " "), p);
 }
 
@@ -208,7 +238,7 @@ bool parse_dkms_line(const char *line, const char *name, struct dkms_line *out)
 	}
 	snprintf(out->state, sizeof(out->state), "%s", colon + 1 + strspn(colon + 1, " "));
 	trim(out->state);
-	return true;
+	return out->state[0];
 }
 
 bool bracketed_word(const char *text, char *word, size_t size)

@@ -66,7 +66,7 @@ bool release_at_least(const char *release, unsigned int major, unsigned int mino
 struct dkms_line {
 	char version[64];
 	char release[128]; /* "" if none */
-	char state[128];   /* "installed", "built", "added", with dkms' remarks */
+	char state[256];   /* "installed", "built", "added", with dkms' remarks on each module */
 };
 
 bool parse_dkms_line(const char *line, const char *name, struct dkms_line *out);

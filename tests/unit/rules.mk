@@ -17,7 +17,14 @@ $(B)/asan/tap: $(patsubst %,$(B)/asan/rig/%.o,tap table)
 $(B)/asan/stream: $(B)/asan/rig/stream.o
 $(B)/asan/host: $(patsubst %,$(B)/asan/rig/%.o,host qemu bochs stream) $(B)/rig/bochs_rom.o
 $(B)/asan/matrix: $(B)/asan/rig/matrix.o
+$(B)/asan/json: $(B)/asan/cmd/kvm-pfnmap/json.o
+$(B)/asan/parse: $(patsubst %,$(B)/asan/cmd/%.o,kvm-pfnmap/parse kernels)
 $(B)/asan/vmm: $(patsubst %,$(B)/asan/lib/vmm/%.o,call error paging vcpu vm) $(B)/lib/vmm/blob.o
+
+# The list of kernels is made, the tool's files have their own flags and libraries.
+$(B)/asan/cmd/kernels.o: $(B)/cmd/kernels.c
+	@mkdir -p $(@D)
+	$(CC) $(UCFLAGS) $(ASAN_FLAGS) -Wno-missing-field-initializers -c -o $@ $<
 
 # Beside the other one, for it finds what is built by where it is itself.
 RIG_ASAN := $(B)/bin/rig-asan
