@@ -20,7 +20,7 @@ $(B)/cmd/kernels.c: kernels.conf cmd/rules.mk
 	@mkdir -p $(@D)
 	$(Q)awk 'BEGIN { print "#include \"cmd/kvm-pfnmap/parse.h\""; \
 			print "const struct kernel_line supported_kernels[] = {" } \
-		$$1 ~ /^[0-9.]+$$/ { gsub(/\\/, "\\\\"); \
+		$$1 ~ /^[0-9.]+$$/ { gsub(/\\/, "&&"); \
 			printf "\t{ \"%s\", \"%s\", \"%s\" },\n", $$1, $$2, $$3 } \
 		END { print "\t{ 0 }\n};" }' kernels.conf >$@
 

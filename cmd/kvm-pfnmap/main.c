@@ -123,17 +123,42 @@ static const struct option long_options[] = {
 	{ 0 },
 };
 
-int main(int argc, char **argv)
+/* What getopt_long() stumbled over, behind which optind stands unless it is a letter among others. */
+static int wrong_option(int opt, char **argv)
+{
+	if (opt == ':')
+		return usage("%s lacks its argument", argv[optind - 1]);
+	if (optopt >= OPT_DRM)
+		return usage("%s: the option has no argument", argv[optind - 1]);
+	if (optopt)
+		return usage("-%c is no option", optopt);
+	return usage("%s is no option", argv[optind - 1]);
+}
+
+/* In decimal, which parse_size() alone is not: nobody means 8 by 010. */
+static bool parse_seconds(const char *text, unsigned int *seconds)
+{
+	uint64_t value;
+
+	if (!*text || text[0] == '0' || text[strspn(text, "0123456789")] ||
+	    !parse_size(text, &value) || value > 3600)
+		return false;
+	*seconds = value;
+	return true;
+}
+
+/* Commands and options; what the command returns, or EXIT_USAGE. */
+static int run(int argc, char **argv)
 {
 	static struct file_spec spec;
 	struct options opts = { .timeout_s = 30 };
 	bool probing = false, modules = false;
+	unsigned int buffers = 0;
 	const char *command, *wrong;
-	uint64_t number;
 	int opt;
 
 	opterr = 0;
-	while ((opt = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
+	while ((opt = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
 		switch (opt) {
 		case OPT_DRM:
 			opts.drm = optarg;
@@ -145,12 +170,10 @@ int main(int argc, char **argv)
 			opts.file = &spec;
 			break;
 		case OPT_ALL:
-			opts.all = true;
 			break;
 		case OPT_TIMEOUT:
-			if (!parse_size(optarg, &number) || !number || number > 3600)
+			if (!parse_seconds(optarg, &opts.timeout_s))
 				return usage("--timeout %s: want 1 to 3600 seconds", optarg);
-			opts.timeout_s = number;
 			break;
 		case OPT_DIRNAME:
 			opts.dirname = optarg;
@@ -165,13 +188,13 @@ int main(int argc, char **argv)
 			puts("kvm-pfnmap " TOOL_VERSION);
 			return EXIT_OK;
 		default:
-			return usage("%s is no option, or lacks its argument", argv[optind - 1]);
+			return wrong_option(opt, argv);
 		}
-		probing |= opt == OPT_DRM || opt == OPT_FILE || opt == OPT_ALL ||
-			   opt == OPT_TIMEOUT;
+		buffers += opt == OPT_DRM || opt == OPT_FILE || opt == OPT_ALL;
+		probing |= opt == OPT_TIMEOUT;
 		modules |= opt == OPT_DIRNAME;
 	}
-	if (optind == argc)
+	if (optind >= argc)
 		return usage("want probe, status or reload");
 	if (optind + 1 < argc)
 		return usage("%s is one argument too many", argv[optind + 1]);
@@ -179,14 +202,29 @@ int main(int argc, char **argv)
 	if (!strcmp(command, "probe")) {
 		if (modules)
 			return usage("--dirname is for status and reload");
-		if (!!opts.drm + !!opts.file + opts.all > 1)
-			return usage("want one of --drm, --file and --all");
+		if (buffers > 1)
+			return usage("want one of --drm, --file and --all, once");
 		opts.all = !opts.drm && !opts.file;
 		return cmd_probe(&opts);
 	}
 	if (strcmp(command, "status") && strcmp(command, "reload"))
 		return usage("%s is no command: want probe, status or reload", command);
-	if (probing)
+	if (probing || buffers)
 		return usage("--drm, --file, --all and --timeout are for probe");
 	return command[0] == 's' ? cmd_status(&opts) : cmd_reload(&opts);
+}
+
+int main(int argc, char **argv)
+{
+	int status = run(argc, argv);
+
+	if (fflush(stdout)) {
+		complain("standard output: %s", strerror(errno));
+		return EXIT_BROKEN;
+	}
+	if (ferror(stdout)) {
+		complain("standard output: not all of it was written");
+		return EXIT_BROKEN;
+	}
+	return status;
 }

@@ -19,9 +19,18 @@ $(B)/asan/host: $(patsubst %,$(B)/asan/rig/%.o,host qemu bochs stream) $(B)/rig/
 $(B)/asan/matrix: $(B)/asan/rig/matrix.o
 $(B)/asan/json: $(B)/asan/cmd/kvm-pfnmap/json.o
 $(B)/asan/parse: $(patsubst %,$(B)/asan/cmd/%.o,kvm-pfnmap/parse kernels)
-$(B)/asan/vmm: $(patsubst %,$(B)/asan/lib/vmm/%.o,call error paging vcpu vm) $(B)/lib/vmm/blob.o
+ASAN_LIBVMM := $(patsubst %,$(B)/asan/lib/vmm/%.o,call error paging vcpu vm) $(B)/lib/vmm/blob.o
+$(B)/asan/vmm: $(ASAN_LIBVMM)
 
-# The list of kernels is made, the tool's files have their own flags and libraries.
+# The tool, with its own flags and libraries, and its list of kernels, which is made.
+TOOL_ASAN := $(B)/bin/kvm-pfnmap-asan
+TOOL_ASAN_OBJS := $(CMD_OBJS:$(B)/cmd/%=$(B)/asan/cmd/%)
+$(TOOL_ASAN_OBJS): UCFLAGS += $(CMD_FLAGS)
+$(TOOL_ASAN_OBJS): VERSION cmd/rules.mk | $(B)/cmd/packages
+$(TOOL_ASAN): $(TOOL_ASAN_OBJS) $(ASAN_LIBVMM)
+	@mkdir -p $(@D)
+	$(CC) $(ASAN_FLAGS) -o $@ $^ -ldrm -lkmod -ldl -lpthread
+
 $(B)/asan/cmd/kernels.o: $(B)/cmd/kernels.c
 	@mkdir -p $(@D)
 	$(CC) $(UCFLAGS) $(ASAN_FLAGS) -Wno-missing-field-initializers -c -o $@ $<
@@ -34,9 +43,10 @@ $(RIG_ASAN): $(patsubst %,$(B)/asan/rig/%.o,main test table tap matrix host qemu
 	$(CC) $(ASAN_FLAGS) -o $@ $^
 
 .PHONY: check-asan
-check-asan: $(UNIT_TESTS) $(RIG_ASAN) initramfs
+check-asan: $(UNIT_TESTS) $(RIG_ASAN) $(TOOL_ASAN) initramfs
 	$(Q)UNIT_TESTS="$(UNIT_TESTS)" RIG_ASAN=$(RIG_ASAN) REL=$(REL) \
-		scripts/tap.sh $(B)/logs $(call part,asan) tests/unit/run.sh
+		TOOL=$(TOOL_ASAN) IS_JSON=$(B)/asan/json \
+		scripts/tap.sh $(B)/logs $(call part,asan) tests/unit/run.sh tests/unit/tool.sh
 
 .SECONDARY: $(UNIT_TESTS:$(B)/asan/%=$(B)/asan/tests/unit/%.o) $(B)/asan/tests/tap.o
 -include $(wildcard $(B)/asan/*/*.d $(B)/asan/*/*/*.d)
