@@ -2,7 +2,7 @@
 # scripts/rules.mk - "make lint" and "make format", with the kernel's own tools where it has some.
 
 LINT := $(R)/lint
-LINT_PKGS := clang-format clang-tidy cppcheck perl shellcheck sparse
+LINT_PKGS := clang-format clang-tidy cppcheck mandoc perl shellcheck sparse
 
 # The kernel's settings for clang-format, changed: lines may have 100 columns, which is what
 # checkpatch allows, and the columns of comments and of macros' values line up.

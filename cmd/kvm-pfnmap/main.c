@@ -123,7 +123,7 @@ static const struct option long_options[] = {
 	{ 0 },
 };
 
-/* What getopt_long() stumbled over, behind which optind stands unless it is a letter among others. */
+/* What getopt_long() stumbled over; optind is behind it unless it is a letter among others. */
 static int wrong_option(int opt, char **argv)
 {
 	if (opt == ':')
