@@ -140,8 +140,8 @@ static bool parse_seconds(const char *text, unsigned int *seconds)
 {
 	uint64_t value;
 
-	if (!*text || text[0] == '0' || text[strspn(text, "0123456789")] ||
-	    !parse_size(text, &value) || value > 3600)
+	if (text[0] == '0' || text[strspn(text, "0123456789")] || !parse_size(text, &value) ||
+	    value > 3600)
 		return false;
 	*seconds = value;
 	return true;
@@ -157,7 +157,6 @@ static int run(int argc, char **argv)
 	const char *command, *wrong;
 	int opt;
 
-	opterr = 0;
 	while ((opt = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
 		switch (opt) {
 		case OPT_DRM:
