@@ -188,32 +188,32 @@ ok '--help has all exit codes' diff "$work/status" "$work/out"
 sed -n '/^[.]Sh EXIT STATUS/,/^[.]Sh [^E]/s/^[.]It //p' "$manual" >"$work/out"
 ok 'so does the manual' diff "$work/status" "$work/out"
 
-# completes WANT WORD...: one test, that what the last word may become is WANT.
+# completes WANT WORD...: one test, that what the last word may become is WANT, with commas.
 completes() {
 	want=$1
 	shift
 	# shellcheck disable=SC2016 # for bash
-	(cd "$work" && bash -uc '. "$0"
+	(cd "$work/files" && bash -uc '. "$0"
 		COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
 		_kvm_pfnmap kvm-pfnmap "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
-		echo "${COMPREPLY[*]}"' "$top/$completion" kvm-pfnmap "$@") >"$work/out" 2>&1 || :
+		IFS=,; echo "${COMPREPLY[*]}"' "$top/$completion" kvm-pfnmap "$@") >"$work/out" 2>&1 || :
 	ok "completes: $*|" test "$(cat "$work/out")" = "$want"
 }
 
-mkdir "$work/dri"
-touch "$work/dri/card0" "$work/dri/renderD128" "$work/dri/a b"
+mkdir -p "$work/files/dri"
+touch "$work/files/dri/card0" "$work/files/dri/renderD128" "$work/files/dri/a b"
 ok 'bash has the completion' test "$(bash -c ". $completion; complete -p kvm-pfnmap")" = \
 	'complete -F _kvm_pfnmap kvm-pfnmap'
-completes 'probe status reload --help --version' ''
+completes 'probe,status,reload,--help,--version' ''
 completes 'probe' p
 completes 'probe' probe
 completes 'status' --json st
-completes '--help --version' --
-completes '--drm --file --all --timeout --json' probe ''
+completes '--help,--version' --
+completes '--drm,--file,--all,--timeout,--json' probe ''
 completes '--timeout' probe --json --t
 completes '--drm' --all probe --dr
-completes '--dirname --json' status ''
-completes '--dirname --json' reload --
+completes '--dirname,--json' status ''
+completes '--dirname,--json' reload --
 completes '' status --drm=x -x
 completes '' status --t
 completes '' probe --timeout ''
@@ -223,7 +223,8 @@ completes '' probe --drm dri/x
 completes 'dri/a b' probe --file dri/a
 completes 'dri/a b' probe --file = dri/a
 completes dri status --dirname d
+completes dri status --dirname =
 completes '' status --dirname dri/
-completes '--dirname --json' status --dirname probe ''
-completes '--drm --file --all --timeout --json' probe --file status ''
+completes '--dirname,--json' status --dirname probe ''
+completes '--drm,--file,--all,--timeout,--json' probe --file status ''
 plan "$number"
