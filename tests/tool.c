@@ -188,3 +188,15 @@ void tool_check(const struct tool *t, int status, const char *regex, const char 
 			 matches ? "it says" : "it does not say", regex,
 			 one_line ? "" : "; standard error is not one line");
 }
+
+void tool_dirs(const char *path)
+{
+	char part[300];
+
+	for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		snprintf(part, sizeof(part), "%.*s", (int)(slash - path), path);
+		mkdir(part, 0755);
+	}
+	if (mkdir(path, 0755) && errno != EEXIST)
+		tap_bail("%s: %s", path, strerror(errno));
+}

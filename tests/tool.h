@@ -41,4 +41,7 @@ void tool_check(const struct tool *t, int status, const char *regex, const char 
 #define tool_machine(path, ...) tool_machine_args(path, (const char *const[]){ __VA_ARGS__, NULL })
 int tool_machine_args(const char *path, const char *const *args);
 
+/* Make a directory of the host with all above it, as far as they are not there. */
+void tool_dirs(const char *path);
+
 #endif

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * kvm-pfnmap on hosts that lack something: no KVM loaded, no /dev/kvm, no DRM device, and a user
- * without permission or with just that of the groups. With the argument "none" KVM is not loaded.
+ * without permission or with just that of the groups. With the argument "none" KVM is not loaded;
+ * then also what status says of dkms and of Secure Boot, by a dkms and EFI variables of the test's.
  *
  * Seen to fail: with a tool that takes every failed open() for a missing KVM.
  */
@@ -9,7 +10,9 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "tests/drm.h"
@@ -21,6 +24,12 @@
 #define VIDEO  44
 #define DEVICE "/dev/kvm"
 #define AWAY   "/dev/kvm-away"
+
+#define ROOT "/tmp/root"
+#define DKMS "/usr/sbin/dkms"
+
+#define EFIVARS	    "/sys/firmware/efi/efivars"
+#define SECURE_BOOT EFIVARS "/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 
 static struct tool t;
 
@@ -49,6 +58,75 @@ static void test_no_kvm(void)
 		"reload without modules");
 }
 
+/* An executable or other file of the test's. */
+static void put(const char *path, const void *bytes, size_t n)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
+
+	if (fd < 0 || write(fd, bytes, n) != (ssize_t)n)
+		tap_bail("%s: %s", path, strerror(errno));
+	close(fd);
+}
+
+static void test_dkms(void)
+{
+	static const char works[] = "#!/bin/sh\n"
+				    "[ \"$*\" = 'status -m kvm-pfnmap' ] || exit 1\n"
+				    "echo kvm-pfnmap/0.1.0, $(uname -r), x86_64: installed\n"
+				    "echo kvm-pfnmap/0.1.1: added\n";
+	static const char fails[] = "#!/bin/sh\nexit 1\n";
+	struct utsname u;
+	char dir[128];
+
+	uname(&u);
+	snprintf(dir, sizeof(dir), ROOT "/lib/modules/%.64s/kernel", u.release);
+	tool_dirs(dir);
+	tool_dirs(ROOT "/lib/modules/6.1.0-1-cloud-amd64/kernel");
+	tool_dirs("/usr/sbin");
+	put(DKMS, works, sizeof(works) - 1);
+	tool_run(&t, "status", "--dirname", ROOT);
+	tool_ok(&t, 0,
+		" dkms 0.1.1 added, built for no kernel installed 6.1.0-1-cloud-amd64, not supported; dkms: "
+		"nothing 6[^ ]* \\(running\\), supported; dkms: 0.1.0 installed Secure Boot ",
+		"status with dkms");
+	tool_run(&t, "status", "--json", "--dirname", ROOT);
+	tool_ok(&t, 0,
+		"\"dkms\": \"installed\", \"kernels\": .*\"running\": true, \"supported\": true, \"dkms\": "
+		"\\[ \\{ \"version\": \"0.1.0\", \"state\": \"installed\" \\} \\]",
+		"the same in JSON");
+	put(DKMS, fails, sizeof(fails) - 1);
+	tool_run(&t, "status");
+	tool_ok(&t, 0, " dkms 'dkms status' fails ", "status with a dkms that fails");
+	unlink(DKMS);
+	tool_machine("/bin/rm", "rm", "-r", ROOT);
+}
+
+static void test_secure_boot(void)
+{
+	static const char on[5] = { 6, 0, 0, 0, 1 }, off[5] = { 6, 0, 0, 0, 0 };
+
+	if (mount("securityfs", "/sys/kernel/security", "securityfs", 0, NULL) && errno != EBUSY)
+		tap_bail("securityfs: %s", strerror(errno));
+	if (mount("tmpfs", "/sys/firmware", "tmpfs", 0, NULL))
+		tap_bail("/sys/firmware: %s", strerror(errno));
+	tool_run(&t, "status");
+	tool_ok(&t, 0, " Secure Boot no EFI, lockdown none $", "status without EFI");
+	mkdir("/sys/firmware/efi", 0755);
+	tool_run(&t, "status");
+	tool_ok(&t, 0, " Secure Boot unknown, ", "status with EFI and without its variables");
+	tool_dirs(EFIVARS);
+	tool_run(&t, "status");
+	tool_ok(&t, 0, " Secure Boot off, ", "status with variables, but not that");
+	put(SECURE_BOOT, on, sizeof(on));
+	tool_run(&t, "status");
+	tool_ok(&t, 0, " Secure Boot on, ", "status with Secure Boot");
+	put(SECURE_BOOT, off, sizeof(off));
+	tool_run(&t, "status");
+	tool_ok(&t, 0, " Secure Boot off, ", "status with Secure Boot switched off");
+	if (umount("/sys/firmware"))
+		tap_bail("/sys/firmware: %s", strerror(errno));
+}
+
 static void own(const char *path, gid_t group, mode_t mode)
 {
 	if (chown(path, 0, group) || chmod(path, mode))
@@ -60,7 +138,7 @@ static void name_groups(void)
 {
 	FILE *f;
 
-	mkdir("/etc", 0755);
+	tool_dirs("/etc");
 	f = fopen("/etc/group", "we");
 	if (!f || fprintf(f, "video:x:%d:\nkvm:x:%d:\n", VIDEO, KVM) < 0 || fclose(f))
 		tap_bail("/etc/group: %s", strerror(errno));
@@ -134,6 +212,8 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && !strcmp(argv[1], "none")) {
 		test_no_kvm();
+		test_dkms();
+		test_secure_boot();
 		return tap_done();
 	}
 	drm_open(&dev, "bochs-drm");

@@ -71,18 +71,6 @@ static void uninstall_ours(void)
 	unlink(path);
 }
 
-static void make_dirs(const char *path)
-{
-	char part[300];
-
-	for (const char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-		snprintf(part, sizeof(part), "%.*s", (int)(slash - path), path);
-		mkdir(part, 0755);
-	}
-	if (mkdir(path, 0755))
-		tap_bail("%s: %s", path, strerror(errno));
-}
-
 static void depmod(void)
 {
 	struct utsname u;
@@ -104,9 +92,9 @@ static void make_root(void)
 		 u.release);
 	snprintf(our_dir, sizeof(our_dir), ROOT "/lib/modules/%.64s/updates/dkms", u.release);
 	snprintf(dir, sizeof(dir), ROOT "/lib/modules/%.64s/kernel/virt", u.release);
-	make_dirs(stock_dir);
-	make_dirs(our_dir);
-	make_dirs(dir);
+	tool_dirs(stock_dir);
+	tool_dirs(our_dir);
+	tool_dirs(dir);
 	for (size_t i = 0; i < 2; i++) {
 		snprintf(from, sizeof(from), "/modules/%s.ko", others[i]);
 		snprintf(path, sizeof(path), "%s/%s.ko", dir, others[i]);

@@ -189,7 +189,7 @@ static void dkms_text(const struct facts *f, const char *release, char *text, si
 
 static void print_kernels(const struct facts *f)
 {
-	char text[512], dkms[256];
+	char text[1024], dkms[512];
 	bool running;
 
 	if (f->dkms != DKMS_OK)
