@@ -10,7 +10,7 @@ dir=$(dirname "$out")
 image=$dir/image
 
 # What the host may load; kvm's vendor modules are handled apart, for there are two of each.
-modules="virtio_pci virtio_console 9p 9pnet_virtio irqbypass ccp bochs qxl vgem virtio_gpu brd"
+modules="virtio_pci virtio_console 9p 9pnet_virtio irqbypass ccp bochs qxl vgem virtio_gpu cirrus brd"
 
 die()
 {

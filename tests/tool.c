@@ -6,13 +6,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <regex.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -79,6 +82,12 @@ static void __attribute__((noreturn)) become(const struct tool *t, char **argv)
 	dup2(null, 0);
 	if (t && t->node)
 		keep_node(t->node);
+	if (t && t->ignore_chld)
+		signal(SIGCHLD, SIG_IGN);
+	if (t && t->no_modules && prctl(PR_CAPBSET_DROP, CAP_SYS_MODULE, 0, 0, 0)) {
+		printf("PR_CAPBSET_DROP: %s\n", strerror(errno));
+		exit(126);
+	}
 	if (t && t->uid && (setgroups(!!t->group, &t->group) || setgid(t->uid) || setuid(t->uid))) {
 		printf("setuid: %s\n", strerror(errno));
 		exit(126);
@@ -130,6 +139,10 @@ static int run(const struct tool *t, char *out, size_t out_size, char *err, size
 		dup2(fileno(files[0]), 1);
 		dup2(fileno(files[1]), 2);
 		become(t, (char **)argv);
+	}
+	if (t && t->kill_ms) {
+		usleep(t->kill_ms * 1000);
+		kill(pid, SIGKILL);
 	}
 	if (waitpid(pid, &status, 0) != pid)
 		tap_bail("waitpid: %s", strerror(errno));

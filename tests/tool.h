@@ -9,13 +9,17 @@
 #ifndef TOOL_H
 #define TOOL_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct tool {
 	/* How to run it; all zero is root, with all that there is in /dev. */
 	uid_t uid;
-	gid_t group;	  /* the only one of another user; 0: none that is of use */
-	const char *node; /* all that /dev/dri is to have, "card1"; "": nothing */
+	gid_t group;	      /* the only one of another user; 0: none that is of use */
+	const char *node;     /* all that /dev/dri is to have, "card1"; "": nothing */
+	bool no_modules;      /* root without CAP_SYS_MODULE */
+	bool ignore_chld;     /* as a program that does not wait for its children starts others */
+	unsigned int kill_ms; /* SIGKILL after so long */
 	/* What came of it: */
 	int status; /* exit status; -1: it was killed */
 	char out[1 << 16], err[4096];

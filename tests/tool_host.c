@@ -43,7 +43,7 @@ static void test_no_kvm(void)
 		"probe without KVM");
 	tool_run(&t, "probe", "--json");
 	tool_ok(&t, 3,
-		"\"kvm\": \\{ \"there\": false, .*\"verdict\": \"no KVM\", .*\"exit_status\": 3 \\} $",
+		"\"kvm\": \\{ \"loaded\": false, .*\"verdict\": \"no_kvm\", .*\"exit_status\": 3 \\} $",
 		"the same in JSON");
 	tool_run(&t, "status");
 	tool_ok(&t, 0, " kvm not loaded reloaded no such module kvm_amd not loaded ",
@@ -74,6 +74,7 @@ static void test_dkms(void)
 				    "[ \"$*\" = 'status -m kvm-pfnmap' ] || exit 1\n"
 				    "echo kvm-pfnmap/0.1.0, $(uname -r), x86_64: installed\n"
 				    "echo kvm-pfnmap/0.1.1: added\n";
+	static const char hangs[] = "#!/bin/sh\nexec sleep 1000\n";
 	static const char fails[] = "#!/bin/sh\nexit 1\n";
 	struct utsname u;
 	char dir[128];
@@ -91,9 +92,13 @@ static void test_dkms(void)
 		"status with dkms");
 	tool_run(&t, "status", "--json", "--dirname", ROOT);
 	tool_ok(&t, 0,
-		"\"dkms\": \"installed\", \"kernels\": .*\"running\": true, \"supported\": true, \"dkms\": "
+		"\"dkms\": \"installed\", \"dkms_for_no_kernel\": \\[ \\{ \"version\": \"0.1.1\", \"state\": "
+		"\"added\" \\} \\], \"kernels\": .*\"running\": true, \"supported\": true, \"dkms\": "
 		"\\[ \\{ \"version\": \"0.1.0\", \"state\": \"installed\" \\} \\]",
 		"the same in JSON");
+	put(DKMS, hangs, sizeof(hangs) - 1);
+	tool_run(&t, "status");
+	tool_ok(&t, 0, " dkms 'dkms status' fails ", "status with a dkms that hangs");
 	put(DKMS, fails, sizeof(fails) - 1);
 	tool_run(&t, "status");
 	tool_ok(&t, 0, " dkms 'dkms status' fails ", "status with a dkms that fails");
@@ -116,7 +121,7 @@ static void test_secure_boot(void)
 	tool_ok(&t, 0, " Secure Boot unknown, ", "status with EFI and without its variables");
 	tool_dirs(EFIVARS);
 	tool_run(&t, "status");
-	tool_ok(&t, 0, " Secure Boot off, ", "status with variables, but not that");
+	tool_ok(&t, 0, " Secure Boot unknown, ", "status with a directory that EFI has not made");
 	put(SECURE_BOOT, on, sizeof(on));
 	tool_run(&t, "status");
 	tool_ok(&t, 0, " Secure Boot on, ", "status with Secure Boot");
@@ -177,7 +182,7 @@ static void test_permission(const char *node)
 		"no permission for the device");
 	own(node, VIDEO, 0660);
 	tool_run(&t, "probe", "--drm", node);
-	tool_ok(&t, 3, " to do as root: adduser USER video; then log in again $",
+	tool_ok(&t, 3, " to do as root: usermod -aG video USER; then log in again $",
 		"nor the group that has it");
 	own(node, 0, 0666);
 	tool_run(&t, "probe", "--drm", node);
@@ -185,10 +190,10 @@ static void test_permission(const char *node)
 		"no permission for KVM");
 	own(DEVICE, KVM, 0660);
 	tool_run(&t, "probe", "--drm", node);
-	tool_ok(&t, 3, " to do as root: adduser USER kvm; then log in again $",
+	tool_ok(&t, 3, " to do as root: usermod -aG kvm USER; then log in again $",
 		"nor the group that has it");
 	tool_run(&t, "probe", "--json", "--drm", node);
-	tool_ok(&t, 3, "\"verdict\": \"no permission\", .*\"exit_status\": 3 \\} $",
+	tool_ok(&t, 3, "\"verdict\": \"no_permission\", .*\"exit_status\": 3 \\} $",
 		"the same in JSON");
 
 	t.group = KVM;

@@ -195,15 +195,15 @@ static void test_users(void)
 		" reload not now: KVM has 1 user, of other users of this machine: ask as root ",
 		"status: to somebody who does not see the process");
 	t.uid = 0;
-	open_only = start_user("idle", false);
+	open_only = start_user("i\033dle", false);
 	tool_run(&t, "status", "--json", "--dirname", ROOT);
 	snprintf(regex, sizeof(regex),
 		 "\"users\": \\[ \\{ \"pid\": %d, \"name\": \"my vm\", \"vm\": true \\}, "
-		 "\\{ \"pid\": %d, \"name\": \"idle\", \"vm\": false \\} \\]",
+		 "\\{ \"pid\": %d, \"name\": \"i.u001bdle\", \"vm\": false \\} \\]",
 		 vm, open_only);
 	tool_ok(&t, 0, regex, "status: both of two processes, in JSON");
 	end_user(vm);
-	snprintf(regex, sizeof(regex), "KVM is in use by idle \\(pid %d, no VM\\); nothing",
+	snprintf(regex, sizeof(regex), "KVM is in use by i[?]dle \\(pid %d, no VM\\); nothing",
 		 open_only);
 	reload(1, regex, false, "a process has /dev/kvm open");
 	end_user(open_only);
@@ -245,21 +245,22 @@ static void test_broken(void)
 {
 	install("patched", "kvm-amd", 20000);
 	reload(1,
-	       "^kvm-pfnmap: reload: .*/updates/dkms/kvm-amd.ko is damaged: .*; nothing was done $",
+	       "^kvm-pfnmap: reload: .*/updates/dkms/kvm-amd.ko cannot be read: it is damaged, .*; nothing was done $",
 	       false, "a vendor module that is cut off");
 	install("patched", "kvm-amd", 0);
 	install("patched", "kvm", 20000);
-	reload(1, "^kvm-pfnmap: reload: .*/updates/dkms/kvm.ko is damaged: .*; nothing was done $",
+	reload(1,
+	       "^kvm-pfnmap: reload: .*/updates/dkms/kvm.ko cannot be read: it is damaged, .*; nothing was done $",
 	       false, "a kvm.ko that is cut off");
 	install("patched", "kvm", 0);
 	misbuild("kvm");
 	reload(1,
 	       "/updates/dkms/kvm-amd.ko or what it needs does not load: Exec format error; the modules "
-	       "of before are loaded again, dmesg says why $",
+	       "of before are loaded again; dmesg says why $",
 	       false, "a kvm.ko of another configuration");
 	install("patched", "kvm", 0);
 	misbuild("kvm-amd");
-	reload(1, " does not load: Exec format error; the modules of before are loaded again, ",
+	reload(1, " does not load: Exec format error; the modules of before are loaded again; ",
 	       false, "a vendor module of another configuration");
 	tool_run(&t, "reload", "--json", "--dirname", ROOT);
 	tool_ok(&t, 1, "\"result\": \"restored\", .*\"exit_status\": 1 \\} $", "the same in JSON");
@@ -295,7 +296,7 @@ static void test_gone(void)
 	tool_ok(&t, 0, " kvm kvm-pfnmap [0-9.]+, of a file that is not found reloaded kvm-pfnmap ",
 		"status: another version is installed than is loaded");
 	reload(1,
-	       " does not load: Exec format error; the kernel's own modules are loaded instead, dmesg "
+	       " does not load: Exec format error; the kernel's own modules are loaded instead; dmesg "
 	       "says why $",
 	       false, "a new version that does not load");
 	install("patched", "kvm-amd", 0);
@@ -319,8 +320,24 @@ int main(void)
 	tool_ok(&t, 3, "^kvm-pfnmap: reload: only root can reload modules: use sudo $",
 		"reload: not root");
 	t.uid = 0;
+	install("patched", "kvm", 0);
+	install("patched", "kvm-amd", 0);
+	misbuild("kvm-amd");
+	depmod();
+	tool_run(&t, "reload", "--dirname", ROOT);
+	tool_ok(&t, 1,
+		" does not load: Exec format error; KVM stays unloaded, as it was; dmesg says why $",
+		"reload: nothing was loaded, and what is new does not load");
+	tap_ok(access("/sys/module/kvm/initstate", F_OK), "reload: nothing is loaded then");
+	uninstall_ours();
+	depmod();
 	reload(0, "^KVM is now stock, .*/kernel/arch/x86/kvm/kvm.ko $", false,
 	       "nothing was loaded");
+	t.no_modules = true;
+	reload(3,
+	       "^kvm-pfnmap: reload: kvm_amd cannot be unloaded: Operation not permitted; nothing was done $",
+	       false, "root without the capability");
+	t.no_modules = false;
 	status("stock", "stock", "possible: nothing uses KVM");
 
 	install("patched", "kvm", 0);

@@ -2,8 +2,8 @@
 /*
  * Memory to probe; buffer.h describes the functions.
  *
- * Of amdgpu and radeon it has to be system memory (GTT). What they make without being told lies in
- * video memory, which has no struct page: every KVM maps that, so that it would prove nothing.
+ * Of amdgpu, radeon and nouveau it has to be system memory (GTT). What they make without being told
+ * lies in video memory, which has no struct page: every KVM maps that, so that it would prove nothing.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include <amdgpu_drm.h>
+#include <nouveau_drm.h>
 #include <radeon_drm.h>
 #include <xf86drm.h>
 #include <xf86drmMode.h>
@@ -29,6 +30,11 @@
 #define HEIGHT (BUFFER_SIZE / BUFFER_PAGE)
 
 #define HUGE_PAGE (2u << 20)
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+/* Where dumb buffers are system memory as long as no display shows them. */
+static const char *const in_system_memory[] = { "bochs-drm", "qxl", "vgem", "virtio_gpu" };
 
 static enum buffer_status __attribute__((format(printf, 3, 4)))
 fail(struct buffer *b, enum buffer_status status, const char *fmt, ...)
@@ -109,24 +115,41 @@ static enum buffer_status radeon(struct buffer *b, int fd)
 	return map(b, fd, where.addr_ptr, BUFFER_SIZE);
 }
 
+static enum buffer_status nouveau(struct buffer *b, int fd)
+{
+	struct drm_nouveau_gem_new create = {
+		.info = {
+			.size = BUFFER_SIZE,
+			.domain = NOUVEAU_GEM_DOMAIN_GART | NOUVEAU_GEM_DOMAIN_MAPPABLE,
+		},
+		.align = BUFFER_PAGE,
+	};
+
+	if (drmCommandWriteRead(fd, DRM_NOUVEAU_GEM_NEW, &create, sizeof(create)))
+		return fail_errno(b, "DRM_NOUVEAU_GEM_NEW");
+	return map(b, fd, create.info.map_handle, BUFFER_SIZE);
+}
+
 /* A linear GBM buffer, mapped by its dma-buf, as a VMM does it. */
 static enum buffer_status gbm(struct buffer *b, int fd)
 {
 	void *lib = dlopen("libgbm.so.1", RTLD_NOW | RTLD_LOCAL);
 	__typeof__(gbm_create_device) *create_device;
 	__typeof__(gbm_bo_create) *create;
-	__typeof__(gbm_bo_get_fd) *get_fd;
+	__typeof__(gbm_bo_get_handle) *get_handle;
 	struct gbm_device *device;
 	struct gbm_bo *bo;
 	int buf;
 
+	/* A cache of shaders would be root's in the home of whoever uses sudo. */
+	setenv("MESA_SHADER_CACHE_DISABLE", "true", 1);
 	if (!lib)
 		return fail(b, BUFFER_NONE,
 			    "a render node needs libgbm.so.1 (package libgbm1), which is missing");
 	create_device = (__typeof__(create_device))dlsym(lib, "gbm_create_device");
 	create = (__typeof__(create))dlsym(lib, "gbm_bo_create");
-	get_fd = (__typeof__(get_fd))dlsym(lib, "gbm_bo_get_fd");
-	if (!create_device || !create || !get_fd)
+	get_handle = (__typeof__(get_handle))dlsym(lib, "gbm_bo_get_handle");
+	if (!create_device || !create || !get_handle)
 		return fail(b, BUFFER_NONE, "this libgbm.so.1 lacks functions");
 	device = create_device(fd);
 	if (!device)
@@ -135,45 +158,71 @@ static enum buffer_status gbm(struct buffer *b, int fd)
 	if (!bo)
 		return fail(b, BUFFER_NONE, "GBM makes no linear buffer of it: %s",
 			    strerror(errno));
-	buf = get_fd(bo);
-	if (buf < 0)
-		return fail(b, BUFFER_NONE, "GBM does not export its buffer: %s", strerror(errno));
+	/* Not by gbm_bo_get_fd(): of some drivers that one cannot be mapped to write. */
+	if (drmPrimeHandleToFD(fd, get_handle(bo).u32, DRM_CLOEXEC | DRM_RDWR, &buf))
+		return fail_errno(b, "DRM_IOCTL_PRIME_HANDLE_TO_FD");
+	b->video = true;
 	return map(b, buf, 0, BUFFER_SIZE);
+}
+
+/* By the driver's own call. */
+static enum buffer_status own(struct buffer *b, int fd, const char *name)
+{
+	enum buffer_status status;
+	char *render;
+
+	if (!strcmp(name, "amdgpu"))
+		status = amdgpu(b, fd);
+	else if (!strcmp(name, "radeon"))
+		status = radeon(b, fd);
+	else
+		status = nouveau(b, fd);
+	if (status != BUFFER_PERMISSION || drmGetNodeTypeFromFd(fd) == DRM_NODE_RENDER)
+		return status;
+	/* Where somebody else has the display, this node gives only dumb buffers. */
+	render = drmGetRenderDeviceNameFromFd(fd);
+	if (render)
+		status = fail(b, BUFFER_NONE, "a display server has it: probe %s", render);
+	free(render);
+	return status;
+}
+
+static bool is_one_of(const char *name, const char *const *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(name, names[i]))
+			return true;
+	return false;
 }
 
 enum buffer_status buffer_drm(struct buffer *b, const char *path)
 {
-	int fd = open(path, O_RDWR | O_CLOEXEC);
-	enum buffer_status status = BUFFER_NONE;
+	static const char *const with_own[] = { "amdgpu", "radeon", "nouveau" };
+	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	drmVersionPtr version;
-	char name[40], *render;
+	char name[40];
 
 	if (fd < 0)
 		return fail_errno(b, path);
 	version = drmGetVersion(fd);
 	if (!version)
 		return fail(b, BUFFER_NONE, "%s is no DRM device", path);
+	/* Whoever opens a display first is its master, and would be in the way of others. */
+	drmDropMaster(fd);
 	snprintf(name, sizeof(name), "%.*s", version->name_len, version->name);
 	drmFreeVersion(version);
 
-	if (!strcmp(name, "amdgpu") || !strcmp(name, "radeon")) {
+	if (is_one_of(name, with_own, ARRAY_SIZE(with_own))) {
 		snprintf(b->what, sizeof(b->what), "GTT buffer of %s", name);
-		status = name[0] == 'a' ? amdgpu(b, fd) : radeon(b, fd);
-		render = status == BUFFER_PERMISSION ? drmGetRenderDeviceNameFromFd(fd) : NULL;
-		/* Where somebody else has the display, this node gives only dumb buffers. */
-		if (render && drmGetNodeTypeFromFd(fd) != DRM_NODE_RENDER)
-			status = fail(b, BUFFER_NONE, "a display server has it: probe %s", render);
-		free(render);
-	} else if (drmGetNodeTypeFromFd(fd) == DRM_NODE_RENDER) {
-		snprintf(b->what, sizeof(b->what), "GBM buffer of %s", name);
-		status = gbm(b, fd);
-	} else {
-		snprintf(b->what, sizeof(b->what), "dumb buffer of %s", name);
-		status = dumb(b, fd);
+		return own(b, fd, name);
 	}
-	/* Whoever opens a display first is its master, which is not what this is about. */
-	drmDropMaster(fd);
-	return status;
+	if (drmGetNodeTypeFromFd(fd) == DRM_NODE_RENDER) {
+		snprintf(b->what, sizeof(b->what), "GBM buffer of %s", name);
+		return gbm(b, fd);
+	}
+	snprintf(b->what, sizeof(b->what), "dumb buffer of %s", name);
+	b->video = !is_one_of(name, in_system_memory, ARRAY_SIZE(in_system_memory));
+	return dumb(b, fd);
 }
 
 enum buffer_status buffer_file(struct buffer *b, const struct file_spec *spec)
@@ -185,14 +234,17 @@ enum buffer_status buffer_file(struct buffer *b, const struct file_spec *spec)
 
 	b->keep = true;
 	snprintf(b->what, sizeof(b->what), "file");
-	fd = open(spec->path, O_RDWR | O_CLOEXEC);
+	fd = open(spec->path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0 && errno == EISDIR)
 		return fail(b, BUFFER_NONE, "%s is a directory", spec->path);
 	if (fd < 0)
 		return fail_errno(b, spec->path);
 	if (fstat(fd, &st))
 		return fail_errno(b, spec->path);
-	if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))
+	if (S_ISBLK(st.st_mode))
+		return fail(b, BUFFER_NONE, "%s is a disk, whose content is not to be risked",
+			    spec->path);
+	if (S_ISCHR(st.st_mode))
 		snprintf(b->what, sizeof(b->what), "device");
 	else if (!S_ISREG(st.st_mode))
 		return fail(b, BUFFER_NONE, "%s is neither a file nor a device", spec->path);

@@ -19,6 +19,7 @@ struct buffer {
 	void *map; /* shared, readable and writable */
 	uint64_t size;
 	bool keep;     /* the content is somebody's and has to be put back */
+	bool video;    /* may lie in video memory, which has no struct page: every KVM maps that */
 	char what[96]; /* "dumb buffer of bochs-drm" */
 	char error[256];
 };

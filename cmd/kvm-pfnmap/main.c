@@ -4,7 +4,9 @@
  * swap them.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,13 +44,23 @@ static const char help[] =
 
 void complain(const char *fmt, ...)
 {
+	char text[4 * PATH_MAX];
 	va_list ap;
 
 	va_start(ap, fmt);
-	fputs("kvm-pfnmap: ", stderr);
-	vfprintf(stderr, fmt, ap);
-	fputc('\n', stderr);
+	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	fprintf(stderr, "kvm-pfnmap: %s\n", printable(text));
+}
+
+char *printable(char *text)
+{
+	for (char *p = text; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f ||
+		    ((unsigned char)*p == 0xc2 && (unsigned char)p[1] >= 0x80 &&
+		     (unsigned char)p[1] < 0xa0))
+			*p = '?';
+	return text;
 }
 
 bool read_line(const char *path, char *text, size_t size)
@@ -65,10 +77,13 @@ bool read_line(const char *path, char *text, size_t size)
 	return ok;
 }
 
-void print_wrapped(const char *label, const char *text)
+void print_wrapped(const char *label, const char *words)
 {
+	char copy[4 * PATH_MAX], *text = copy;
 	size_t column = LABEL;
 
+	snprintf(copy, sizeof(copy), "%s", words);
+	printable(copy);
 	printf("%-*s", LABEL, label);
 	while (*text) {
 		size_t len = strcspn(text, " ");
@@ -175,6 +190,8 @@ static int run(int argc, char **argv)
 				return usage("--timeout %s: want 1 to 3600 seconds", optarg);
 			break;
 		case OPT_DIRNAME:
+			if (strlen(optarg) >= PATH_MAX / 2)
+				return usage("--dirname %.20s...: the name is too long", optarg);
 			opts.dirname = optarg;
 			break;
 		case OPT_JSON:
@@ -213,10 +230,28 @@ static int run(int argc, char **argv)
 	return command[0] == 's' ? cmd_status(&opts) : cmd_reload(&opts);
 }
 
+/* Whatever the tool was started with: three descriptors, and children that can be waited for. */
+static void set_up(void)
+{
+	int fd;
+
+	/* Open for nothing that one of them is for, so that its use still fails. */
+	do
+		fd = open("/dev/null", O_RDONLY);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+	signal(SIGCHLD, SIG_DFL);
+	/* Options may stand anywhere. */
+	unsetenv("POSIXLY_CORRECT");
+}
+
 int main(int argc, char **argv)
 {
-	int status = run(argc, argv);
+	int status;
 
+	set_up();
+	status = run(argc, argv);
 	if (fflush(stdout)) {
 		complain("standard output: %s", strerror(errno));
 		return EXIT_BROKEN;

@@ -59,7 +59,7 @@ static bool read_attribute(const char *module, const char *name, char *text, siz
 /* Those that the user may read. */
 static void read_parameters(struct module *m)
 {
-	char path[256], name[512], value[128];
+	char path[256], name[512], value[1024];
 	struct dirent **list;
 	size_t len = 0;
 	int n;
@@ -71,8 +71,8 @@ static void read_parameters(struct module *m)
 		if (list[i]->d_name[0] != '.' &&
 		    read_attribute(m->name, name, value, sizeof(value)) &&
 		    len < sizeof(m->parameters))
-			len += snprintf(m->parameters + len, sizeof(m->parameters) - len, "%s%s=%s",
-					len ? " " : "", list[i]->d_name, value);
+			len += snprintf(m->parameters + len, sizeof(m->parameters) - len, "%s=%s\n",
+					list[i]->d_name, value);
 		free(list[i]);
 	}
 	if (n >= 0)
@@ -209,24 +209,31 @@ static void find_files(struct kmod_ctx *ctx, struct kvm_state *s)
 		describe_file(ctx, &s->vendor.file);
 }
 
-/* The module that there is, or else the one for this processor. */
+/* The one for this processor; both may be there when they are built in. */
 static const char *vendor_name(void)
 {
 	char line[256], maker[64] = "";
+	const char *name, *other;
+	char path[64];
 	FILE *f;
 
-	if (!access("/sys/module/kvm_amd", F_OK))
-		return "kvm_amd";
-	if (!access("/sys/module/kvm_intel", F_OK))
-		return "kvm_intel";
 	f = fopen("/proc/cpuinfo", "re");
 	while (f && !maker[0] && fgets(line, sizeof(line), f))
 		if (sscanf(line, "vendor_id : %63s", maker) != 1)
 			maker[0] = '\0';
 	if (f)
 		fclose(f);
-	return strcmp(maker, "AuthenticAMD") && strcmp(maker, "HygonGenuine") ? "kvm_intel" :
-										"kvm_amd";
+	name = "kvm_intel";
+	other = "kvm_amd";
+	if (!strcmp(maker, "AuthenticAMD") || !strcmp(maker, "HygonGenuine")) {
+		name = "kvm_amd";
+		other = "kvm_intel";
+	}
+	snprintf(path, sizeof(path), "/sys/module/%s", name);
+	if (!access(path, F_OK))
+		return name;
+	snprintf(path, sizeof(path), "/sys/module/%s", other);
+	return access(path, F_OK) ? name : other;
 }
 
 static enum paging paging_of(const struct module *vendor)

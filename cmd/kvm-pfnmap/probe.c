@@ -10,12 +10,15 @@
 #include <fcntl.h>
 #include <glob.h>
 #include <grp.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -53,9 +56,9 @@ static const struct {
 } verdicts[] = {
 	[WORKS] = { "works", EXIT_OK },
 	[REFUSED] = { "refused", EXIT_REFUSED },
-	[PERMISSION] = { "no permission", EXIT_NO_ACCESS },
-	[NO_KVM] = { "no KVM", EXIT_NO_ACCESS },
-	[NO_BUFFER] = { "no buffer", EXIT_NO_BUFFER },
+	[PERMISSION] = { "no_permission", EXIT_NO_ACCESS },
+	[NO_KVM] = { "no_kvm", EXIT_NO_ACCESS },
+	[NO_BUFFER] = { "no_buffer", EXIT_NO_BUFFER },
 	[HANGS] = { "hangs", EXIT_BROKEN },
 	[CORRUPT] = { "corrupt", EXIT_BROKEN },
 	[FAILED] = { "failed", EXIT_BROKEN },
@@ -69,6 +72,7 @@ static const char *const stats[] = { "pages_4k", "pages_2m", "pages_1g" };
 
 struct record {
 	enum verdict verdict;
+	bool video; /* as struct buffer says */
 	char what[96];
 	char reason[400];
 	enum stage stage;
@@ -92,6 +96,35 @@ struct target {
 
 /* ---- the child ---- */
 
+/* The parent, or whoever ends both, wants no more than the page put back that is in work. */
+static volatile sig_atomic_t stop;
+
+static void on_stop(int sig)
+{
+	(void)sig;
+	stop = 1;
+	/* Where even that takes too long, an end without it. */
+	alarm(1);
+}
+
+/*
+ * Nothing is left of the child when the parent is gone, however that ended: neither a guest that
+ * spins nor a page with the wrong content. KVM_RUN ends with EINTR on such a signal.
+ */
+static void end_with(pid_t parent)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+	struct sigaction sa = { .sa_handler = on_stop };
+
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+		sigaction(signals[i], &sa, NULL);
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	/* A page that the host cannot use is a finding, and no core dump. */
+	prctl(PR_SET_DUMPABLE, 0);
+	if (getppid() != parent)
+		_exit(0);
+}
+
 static bool allocate(const struct target *t, struct record *r, struct buffer *b)
 {
 	enum buffer_status status = t->kind == NODE	 ? buffer_drm(b, t->name) :
@@ -99,6 +132,7 @@ static bool allocate(const struct target *t, struct record *r, struct buffer *b)
 							   buffer_anonymous(b);
 
 	snprintf(r->what, sizeof(r->what), "%s", b->what);
+	r->video = b->video;
 	if (status == BUFFER_OK) {
 		r->pages = b->size / BUFFER_PAGE;
 		return true;
@@ -149,11 +183,23 @@ static bool page_is(const uint64_t *page, uint64_t seed)
 	return true;
 }
 
+/* One call of the guest, which signals may interrupt (a debugger, a machine that was asleep). */
+static void call(struct record *r, struct vcpu *v, const struct guest_cmd *cmd,
+		 struct guest_outcome *out)
+{
+	r->stage = STAGE_GUEST;
+	guest_call(v, cmd, out);
+	while (out->end == GUEST_RUN_FAILED && out->err == EINTR && !stop)
+		guest_resume(v, out);
+	r->runs++;
+	r->stage = STAGE_HOST;
+}
+
 /* Has the last call of the guest done its work? If not, that is a verdict on the whole buffer. */
 static bool judge(struct record *r, const struct guest_outcome *out)
 {
-	if (out->end == GUEST_DONE)
-		return true;
+	if (out->end == GUEST_DONE || stop)
+		return out->end == GUEST_DONE;
 	if (out->end == GUEST_RUN_FAILED && out->err == EFAULT) {
 		if (r->verdict == WORKS)
 			r->first_bad = r->page;
@@ -187,11 +233,8 @@ static bool try_page(struct record *r, struct vcpu *v, uint64_t *page, uint64_t 
 	if (keep)
 		memcpy(saved, page, BUFFER_PAGE);
 	/* Unless there is something to save, the guest is the first to touch the page. */
-	r->stage = STAGE_GUEST;
-	guest_call(v, &cmd, &out);
-	r->runs++;
+	call(r, v, &cmd, &out);
 	done = judge(r, &out);
-	r->stage = STAGE_HOST;
 	if (done && !page_is(page, cmd.value)) {
 		r->verdict = CORRUPT;
 		SAY(r, "the host does not find in page %u what the guest wrote", r->page);
@@ -202,11 +245,8 @@ static bool try_page(struct record *r, struct vcpu *v, uint64_t *page, uint64_t 
 		page[i] = guest_pattern(cmd.value, i * 8);
 	if (done) {
 		cmd.op = GUEST_VERIFY;
-		r->stage = STAGE_GUEST;
-		guest_call(v, &cmd, &out);
-		r->runs++;
+		call(r, v, &cmd, &out);
 		done = judge(r, &out);
-		r->stage = STAGE_HOST;
 	}
 	if (done && out.result) {
 		r->verdict = CORRUPT;
@@ -217,7 +257,7 @@ static bool try_page(struct record *r, struct vcpu *v, uint64_t *page, uint64_t 
 		memcpy(page, saved, BUFFER_PAGE);
 	r->tried++;
 	r->usable += done;
-	return r->verdict == WORKS || r->verdict == REFUSED;
+	return !stop && (r->verdict == WORKS || r->verdict == REFUSED);
 }
 
 static void __attribute__((noreturn)) child(const struct target *t, struct record *r)
@@ -255,96 +295,127 @@ static void __attribute__((noreturn)) child(const struct target *t, struct recor
 
 /* ---- the parent ---- */
 
-/* What is left in the child's messages, as one line. */
+/* The last line of the child's messages. */
 static void last_words(int fd, char *text, size_t size)
 {
-	ssize_t n = pread(fd, text, size - 1, 0);
-	char *end;
+	off_t end = lseek(fd, 0, SEEK_END), start = end >= (off_t)size ? end - (off_t)size + 1 : 0;
+	ssize_t n = pread(fd, text, size - 1, start);
+	char *last;
 
 	text[n > 0 ? n : 0] = '\0';
-	end = text + strlen(text);
-	while (end > text && end[-1] == '\n')
-		*--end = '\0';
-	end = strrchr(text, '\n');
-	if (end)
-		memmove(text, end + 1, strlen(end + 1) + 1);
+	last = text + strlen(text);
+	while (last > text && last[-1] == '\n')
+		*--last = '\0';
+	last = strrchr(text, '\n');
+	if (last)
+		memmove(text, last + 1, strlen(last + 1) + 1);
+}
+
+/* What it was at, as "the driver, making the buffer". */
+static const char *stage_text(const struct record *r)
+{
+	return r->stage == STAGE_ALLOCATE ? "the driver, making the buffer" :
+	       r->stage == STAGE_CREATE	  ? "KVM, making the guest" :
+	       r->stage == STAGE_GUEST	  ? "the guest" :
+					    "the host's own access";
 }
 
 /* The child did not come to its end. */
 static void post_mortem(struct record *r, int status, int messages)
 {
+	int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 	char words[300];
 
 	r->verdict = FAILED;
 	r->exits = -1;
-	if (WIFSIGNALED(status) && r->stage == STAGE_HOST) {
+	if ((sig == SIGBUS || sig == SIGSEGV) && r->stage == STAGE_HOST) {
 		r->verdict = NO_BUFFER;
-		SAY(r, "the host itself cannot use page %u: %s", r->page,
-		    strsignal(WTERMSIG(status)));
-	} else if (WIFSIGNALED(status)) {
-		SAY(r, "the probe died at page %u: %s", r->page, strsignal(WTERMSIG(status)));
+		SAY(r, "the host itself cannot use page %u: %s", r->page, strsignal(sig));
+	} else if (sig) {
+		SAY(r, "%s, at page %u of %u: ended by a signal, %s", stage_text(r), r->page,
+		    r->pages, strsignal(sig));
 	} else {
 		last_words(messages, words, sizeof(words));
 		SAY(r, "%s", words[0] ? words : "the probe ended early");
 	}
 }
 
-static void timed_out(struct record *r, unsigned int seconds)
+static int64_t now_ms(void)
 {
-	r->verdict = HANGS;
-	r->exits = -1;
-	if (r->stage == STAGE_GUEST)
-		SAY(r, "the guest hangs at page %u: not done after %u s", r->page, seconds);
-	else
-		SAY(r, "%s: not done after %u s",
-		    r->stage == STAGE_ALLOCATE ? "the driver hangs, making the buffer" :
-		    r->stage == STAGE_CREATE   ? "KVM hangs, making the guest" :
-						 "the host's own access hangs",
-		    seconds);
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000ll + ts.tv_nsec / 1000000;
 }
 
-/* False: the tool itself cannot go on, and has complained. */
-static bool run(const struct target *t, struct record *r, unsigned int timeout_s)
+/* Wait until the child has ended; false: it made no step for so long, not even a page. */
+static bool wait_for(int pidfd, const volatile struct record *r, int64_t timeout_ms)
 {
-	const struct timespec timeout = { .tv_sec = timeout_s };
-	FILE *messages = tmpfile();
-	sigset_t chld;
-	int status, sig;
-	pid_t pid;
+	struct pollfd pfd = { .fd = pidfd, .events = POLLIN };
+	int64_t since = now_ms(), left;
+	int64_t runs = r->runs;
 
-	sigemptyset(&chld);
-	sigaddset(&chld, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &chld, NULL);
+	while ((left = since + timeout_ms - now_ms()) > 0) {
+		if (poll(&pfd, 1, left < 500 ? (int)left : 500) > 0)
+			return true;
+		if (r->runs != runs) {
+			runs = r->runs;
+			since = now_ms();
+		}
+	}
+	return false;
+}
+
+/* Its time is up: the page that it is at gets its content back, if that can be. */
+static void end_child(pid_t pid, int pidfd)
+{
+	struct pollfd pfd = { .fd = pidfd, .events = POLLIN };
+
+	kill(pid, SIGTERM);
+	if (poll(&pfd, 1, 1500) <= 0)
+		kill(pid, SIGKILL);
+	/* A process that hangs in the kernel for good is not waited for. */
+	if (poll(&pfd, 1, 2000) > 0)
+		waitpid(pid, NULL, 0);
+}
+
+/* One target, in a child. */
+static void run(const struct target *t, struct record *r, unsigned int timeout_s)
+{
+	int messages = memfd_create("messages", MFD_CLOEXEC), pidfd, status;
+	pid_t parent = getpid(), pid;
+
 	*r = (struct record){ .verdict = FAILED, .exits = -1, .mapped = { -1, -1, -1 } };
 	fflush(NULL);
 	pid = fork();
-	if (pid < 0) {
-		complain("fork: %s", strerror(errno));
-		if (messages)
-			fclose(messages);
-		return false;
-	}
 	if (!pid) {
 		/* Libraries have things to say as well. */
-		if (messages)
-			dup2(fileno(messages), STDERR_FILENO);
+		if (messages >= 0)
+			dup2(messages, STDERR_FILENO);
+		end_with(parent);
 		child(t, r);
 	}
-	do {
-		sig = sigtimedwait(&chld, NULL, &timeout);
-	} while (sig < 0 && errno == EINTR);
-	if (sig < 0) {
-		timed_out(r, timeout_s);
-		kill(pid, SIGKILL);
-		/* A process that hangs in the kernel for good is not waited for. */
-		for (int i = 0; i < 20 && waitpid(pid, NULL, WNOHANG) != pid; i++)
-			nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
+	pidfd = pid < 0 ? -1 : pidfd_open(pid, 0);
+	if (pidfd < 0) {
+		SAY(r, "no process for it: %s", strerror(errno));
+		if (pid > 0 && !kill(pid, SIGKILL))
+			waitpid(pid, NULL, 0);
+	} else if (!wait_for(pidfd, r, timeout_s * 1000ll)) {
+		struct record at = *r;
+
+		end_child(pid, pidfd);
+		*r = at;
+		r->verdict = HANGS;
+		r->exits = -1;
+		SAY(r, "%s, at page %u of %u: no step for %u s", stage_text(&at), at.page, at.pages,
+		    timeout_s);
 	} else if (waitpid(pid, &status, 0) == pid && status) {
-		post_mortem(r, status, messages ? fileno(messages) : -1);
+		post_mortem(r, status, messages);
 	}
-	if (messages)
-		fclose(messages);
-	return true;
+	if (pidfd >= 0)
+		close(pidfd);
+	if (messages >= 0)
+		close(messages);
 }
 
 /* ---- words ---- */
@@ -356,7 +427,9 @@ static void headline(const struct record *r, const struct kvm_state *s, char *te
 	switch (r->verdict) {
 	case WORKS:
 		snprintf(text, size,
-			 "works: guest and host see each other's writes in all %u pages", r->pages);
+			 "works: guest and host see each other's writes in all %u pages%s",
+			 r->pages,
+			 r->video ? "; but they may lie in video memory, which any KVM takes" : "");
 		break;
 	case REFUSED:
 		if (r->usable == 1 && r->first_bad == 1)
@@ -397,19 +470,31 @@ static void headline(const struct record *r, const struct kvm_state *s, char *te
 static void advise_permission(const char *path, char *text, size_t size)
 {
 	struct group *group = NULL;
+	bool allowed = !geteuid();
 	struct stat st;
 
-	if (!stat(path, &st) && (st.st_mode & 0060) == 0060)
+	if (!stat(path, &st) && (st.st_mode & 0060) == 0060) {
 		group = getgrgid(st.st_gid);
-	if (group && strcmp(group->gr_name, "root"))
-		snprintf(text, size, "as root: adduser USER %s; then log in again", group->gr_name);
+		allowed |= group_member(st.st_gid);
+	}
+	if (allowed)
+		snprintf(text, size,
+			 "the file's mode allows it: the rules of a container, a service or a "
+			 "security module do not");
+	else if (group && strcmp(group->gr_name, "root"))
+		snprintf(text, size, "as root: usermod -aG %s USER; then log in again",
+			 group->gr_name);
 	else
 		snprintf(text, size, "run it as root, or as a user who may open it");
 }
 
 static void advise_no_kvm(const struct kvm_state *s, char *text, size_t size)
 {
-	if (!s->vendor.there)
+	if (s->kvm.builtin && !s->vendor.there)
+		snprintf(text, size,
+			 "KVM is built into this kernel: look into dmesg; often virtualization is "
+			 "switched off in the firmware's setup, or this is a container");
+	else if (!s->vendor.there)
 		snprintf(text, size,
 			 "as root: modprobe %s; if that fails, dmesg says why: often that "
 			 "virtualization is switched off in the firmware's setup",
@@ -473,7 +558,9 @@ static void advise(const struct target *t, const struct record *r, const struct 
 		advise_no_kvm(s, text, size);
 		break;
 	case NO_BUFFER:
-		if (t->kind == NODE && !strncmp(r->what, "GBM", 3))
+		if (strstr(r->reason, "libgbm1"))
+			snprintf(text, size, "install it, or probe the driver's other node");
+		else if (t->kind == NODE && !strncmp(r->what, "GBM", 3))
 			snprintf(text, size, "probe the driver's other node, /dev/dri/card*");
 		break;
 	case HANGS:
@@ -555,7 +642,8 @@ static void write_host(struct json *j, const struct kvm_state *s)
 	json_string(j, "debian_version", s->debian[0] ? s->debian : NULL);
 	json_close(j, '}');
 	json_open(j, "kvm", '{');
-	json_bool(j, "there", s->kvm.there);
+	json_bool(j, "loaded", s->kvm.there && !s->kvm.builtin);
+	json_bool(j, "builtin", s->kvm.builtin);
 	json_string(j, "kind", !s->kvm.there ? NULL : s->kvm.patched ? "kvm-pfnmap" : "stock");
 	json_string(j, "version", s->kvm.version[0] ? s->kvm.version : NULL);
 	json_string(j, "path", s->kvm.file.path[0] ? s->kvm.file.path : NULL);
@@ -579,9 +667,15 @@ static void write_record(struct json *j, const struct target *t, const struct re
 	json_string(j, "text", text);
 	advise(t, r, s, text, sizeof(text));
 	json_string(j, "advice", text[0] ? text : NULL);
+	json_string(j, "reason", r->reason[0] ? r->reason : NULL);
+	json_bool(j, "maybe_video_memory", r->video);
 	json_int(j, "pages", r->pages);
 	json_int(j, "pages_tried", r->tried);
 	json_int(j, "pages_usable", r->usable);
+	if (r->verdict == REFUSED)
+		json_int(j, "first_bad_page", r->first_bad);
+	else
+		json_null(j, "first_bad_page");
 	json_int(j, "kvm_run_calls", r->runs);
 	if (r->exits >= 0)
 		json_int(j, "exits", r->exits);
@@ -599,21 +693,25 @@ static void write_record(struct json *j, const struct target *t, const struct re
 }
 
 /*
- * One status for them all: the worst that was found. Nodes that give no buffer are only counted
- * when there is no other, and ordinary memory, which works everywhere, proves nothing by working.
+ * One status for them all: the worst that was found. Nodes that give no buffer, or are somebody
+ * else's, count only when there is no other, and ordinary memory, which works everywhere, proves
+ * nothing by working.
  */
 static enum exit_code sum_up(const struct target *targets, const struct record *records, size_t n)
 {
 	static const enum exit_code order[] = { EXIT_BROKEN, EXIT_REFUSED, EXIT_NO_ACCESS };
-	bool works = false;
+	bool works = false, locked = false;
 
 	for (size_t o = 0; o < ARRAY_SIZE(order); o++)
 		for (size_t i = 0; i < n; i++)
-			if (verdicts[records[i].verdict].code == order[o])
+			if (verdicts[records[i].verdict].code == order[o] &&
+			    !(records[i].verdict == PERMISSION && !records[i].pages))
 				return order[o];
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		works |= records[i].verdict == WORKS && targets[i].kind != ANONYMOUS;
-	return works ? EXIT_OK : EXIT_NO_BUFFER;
+		locked |= records[i].verdict == PERMISSION;
+	}
+	return works ? EXIT_OK : locked ? EXIT_NO_ACCESS : EXIT_NO_BUFFER;
 }
 
 int cmd_probe(const struct options *opts)
@@ -650,10 +748,8 @@ int cmd_probe(const struct options *opts)
 		print_host(s);
 	if (!opts->json && opts->all && n == 1)
 		printf("\nno DRM device: there is nothing in /dev/dri\n");
-	code = EXIT_BROKEN;
 	for (size_t i = 0; i < n; i++) {
-		if (!run(&targets[i], &records[i], opts->timeout_s))
-			goto out;
+		run(&targets[i], &records[i], opts->timeout_s);
 		if (!opts->json)
 			print_record(&targets[i], &records[i], s);
 	}
@@ -671,7 +767,6 @@ int cmd_probe(const struct options *opts)
 		json_close(&j, '}');
 		json_finish(&j);
 	}
-out:
 	globfree(&nodes);
 	munmap(records, MAX_TARGETS * sizeof(*records));
 	free(s);

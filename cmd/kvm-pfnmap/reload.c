@@ -79,32 +79,46 @@ static int load_file(struct reload *r, const struct module *m, const char *path)
 static int restore(struct reload *r, const char *kvm, const char *vendor)
 {
 	const struct kvm_state *s = &r->before;
-	int ret = 0;
+	int ret;
 
 	unload(r, s->vendor.name);
 	unload(r, "kvm");
-	if (s->kvm.there)
-		ret = load_file(r, &s->kvm, kvm);
+	ret = load_file(r, &s->kvm, kvm);
 	if (!ret && s->vendor.there)
 		ret = load_file(r, &s->vendor, vendor);
 	return ret;
+}
+
+/* What is known about an error beyond its name. */
+static const char *explain(int err)
+{
+	return err == -EBUSY	    ? "" :
+	       err == -EKEYREJECTED ? "; their key is not enrolled: mokutil --import "
+				      "/var/lib/dkms/mok.pub, then reboot" :
+				      "; dmesg says why";
 }
 
 static enum exit_code put_back(struct reload *r, const char *what, int err)
 {
 	const struct kvm_state *s = &r->before;
 	const char *kvm = s->kvm.file.path, *vendor = s->vendor.file.path;
-	bool own = (s->kvm.there && !kvm[0]) || (s->vendor.there && !vendor[0]);
+	bool own = !kvm[0] || (s->vendor.there && !vendor[0]);
 	char own_kvm[PATH_MAX], own_vendor[PATH_MAX];
 	int ret;
 
+	if (!s->kvm.there) {
+		unload(r, s->vendor.name);
+		unload(r, "kvm");
+		return end(r, EXIT_REFUSED, "restored", "%s: %s; KVM stays unloaded, as it was%s",
+			   what, strerror(-err), explain(err));
+	}
 	/* An update of the package has taken the files of what was loaded away. */
 	if (own) {
 		kernels_own_files(s, own_kvm, own_vendor);
 		kvm = own_kvm;
 		vendor = own_vendor;
 	}
-	ret = kvm[0] || !s->kvm.there ? restore(r, kvm, vendor) : -ENOENT;
+	ret = kvm[0] ? restore(r, kvm, vendor) : -ENOENT;
 	if (ret)
 		return end(r, EXIT_BROKEN, "failed",
 			   "%s: %s; and %s do not load: %s; KVM is not loaded, dmesg says why",
@@ -113,7 +127,7 @@ static enum exit_code put_back(struct reload *r, const char *what, int err)
 			   strerror(-ret));
 	return end(r, EXIT_REFUSED, "restored", "%s: %s; %s are loaded %s%s", what, strerror(-err),
 		   own ? "the kernel's own modules" : "the modules of before",
-		   own ? "instead" : "again", err == -EBUSY ? "" : ", dmesg says why");
+		   own ? "instead" : "again", explain(err));
 }
 
 static enum exit_code swap(struct reload *r)
@@ -124,7 +138,7 @@ static enum exit_code swap(struct reload *r)
 
 	ret = unload(r, s->vendor.name);
 	if (ret)
-		return end(r, EXIT_REFUSED, "refused",
+		return end(r, ret == -EPERM ? EXIT_NO_ACCESS : EXIT_REFUSED, "refused",
 			   "%s cannot be unloaded: %s; nothing was done", s->vendor.name,
 			   strerror(-ret));
 	ret = unload(r, "kvm");

@@ -6,10 +6,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <poll.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -20,6 +24,7 @@
 #define EFIVARS	    "/sys/firmware/efi/efivars/"
 #define SECURE_BOOT EFIVARS "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 #define MAX_DKMS    64
+#define DKMS_MS	    10000 /* as long may it be silent */
 #define MAX_KERNELS 64
 
 enum dkms { DKMS_OK, DKMS_MISSING, DKMS_FAILED };
@@ -39,15 +44,32 @@ struct facts {
 
 /* ---- finding out ---- */
 
+/* All that comes out of a pipe, as far as there is room; false: its end did not come in time. */
+static bool read_all(int fd, char *text, size_t size, int timeout_ms)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	size_t used = 0;
+	char more[512];
+	ssize_t n = 1;
+
+	while (n > 0 && poll(&pfd, 1, timeout_ms) > 0) {
+		bool room = used + 1 < size;
+
+		n = read(fd, room ? text + used : more, room ? size - 1 - used : sizeof(more));
+		used += room && n > 0 ? n : 0;
+	}
+	text[used] = '\0';
+	return !n;
+}
+
 static enum dkms ask_dkms(struct facts *f)
 {
 	static char *argv[] = { "dkms", "status", "-m", PACKAGE, NULL };
 	static char *envp[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 				"LC_ALL=C", NULL };
 	posix_spawn_file_actions_t actions;
-	int fds[2], err, status = -1;
-	char line[512];
-	FILE *out;
+	char text[1 << 16], *line, *next;
+	int fds[2], err, status;
 	pid_t pid;
 
 	/* posix_spawnp() looks in our own PATH, a user's, which lacks sbin. */
@@ -61,17 +83,20 @@ static enum dkms ask_dkms(struct facts *f)
 	err = posix_spawnp(&pid, argv[0], &actions, NULL, argv, envp);
 	posix_spawn_file_actions_destroy(&actions);
 	close(fds[1]);
-	out = err ? NULL : fdopen(fds[0], "r");
-	if (!out) {
+	if (err) {
 		close(fds[0]);
 		return err == ENOENT ? DKMS_MISSING : DKMS_FAILED;
 	}
-	while (fgets(line, sizeof(line), out))
+	err = !read_all(fds[0], text, sizeof(text), DKMS_MS);
+	close(fds[0]);
+	if (err)
+		kill(pid, SIGKILL);
+	if (waitpid(pid, &status, 0) != pid || err || status)
+		return DKMS_FAILED;
+	for (line = strtok_r(text, "\n", &next); line; line = strtok_r(NULL, "\n", &next))
 		if (f->n_lines < MAX_DKMS && parse_dkms_line(line, PACKAGE, &f->lines[f->n_lines]))
 			f->n_lines++;
-	fclose(out);
-	waitpid(pid, &status, 0);
-	return status ? DKMS_FAILED : DKMS_OK;
+	return DKMS_OK;
 }
 
 static void find_kernels(struct facts *f, const char *dirname)
@@ -98,6 +123,7 @@ static void find_kernels(struct facts *f, const char *dirname)
 static const char *secure_boot(void)
 {
 	unsigned char value[5];
+	struct statfs fs;
 	ssize_t n;
 	int fd;
 
@@ -105,7 +131,9 @@ static const char *secure_boot(void)
 		return "no EFI";
 	fd = open(SECURE_BOOT, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return errno == ENOENT && !access(EFIVARS, F_OK) ? "off" : "unknown";
+		return errno == ENOENT && !statfs(EFIVARS, &fs) && fs.f_type == EFIVARFS_MAGIC ?
+			       "off" :
+			       "unknown";
 	n = read(fd, value, sizeof(value));
 	close(fd);
 	return n != sizeof(value) ? "unknown" : value[4] ? "on" : "off";
@@ -153,6 +181,16 @@ static void print_file(const char *label, const struct module_file *file, bool p
 	print_wrapped(label, text);
 }
 
+/* Lines with blanks between them. */
+static const char *one_line(const char *lines, char *text, size_t size)
+{
+	snprintf(text, size, "%s", lines);
+	for (char *p = text; *p; p++)
+		if (*p == '\n')
+			*p = ' ';
+	return text;
+}
+
 static void print_module(const struct module *m, bool next_patched)
 {
 	char text[PATH_MAX + 256], kind[96];
@@ -169,7 +207,7 @@ static void print_module(const struct module *m, bool next_patched)
 	if (!m->builtin)
 		print_file("  reloaded", &m->next, next_patched);
 	if (m->parameters[0])
-		print_wrapped("  parameters", m->parameters);
+		print_wrapped("  parameters", one_line(m->parameters, text, sizeof(text)));
 	if (m->options[0])
 		print_wrapped("  options", m->options);
 }
@@ -271,11 +309,11 @@ static void write_file(struct json *j, const char *key, const struct module_file
 
 static void write_parameters(struct json *j, const char *text)
 {
-	char copy[2048], *word, *next, *equal;
+	char copy[sizeof(((struct module *)0)->parameters)], *word, *next, *equal;
 
 	snprintf(copy, sizeof(copy), "%s", text);
 	json_open(j, "parameters", '{');
-	for (word = strtok_r(copy, " ", &next); word; word = strtok_r(NULL, " ", &next)) {
+	for (word = strtok_r(copy, "\n", &next); word; word = strtok_r(NULL, "\n", &next)) {
 		equal = strchr(word, '=');
 		if (!equal)
 			continue;
@@ -309,6 +347,12 @@ static void write_reload(struct json *j, const struct facts *f)
 	json_bool(j, "possible", !obstacle);
 	json_string(j, "reason", obstacle);
 	json_bool(j, "all_processes_seen", f->users.complete);
+	if (f->users.refcount >= 0)
+		json_int(j, "refcount", f->users.refcount);
+	else
+		json_null(j, "refcount");
+	json_string(j, "holders", f->users.holders[0] ? f->users.holders : NULL);
+	json_int(j, "users_total", (long long)f->users.total);
 	json_open(j, "users", '[');
 	for (size_t i = 0; i < f->users.n; i++) {
 		json_open(j, NULL, '{');
@@ -321,12 +365,25 @@ static void write_reload(struct json *j, const struct facts *f)
 	json_close(j, '}');
 }
 
+static void write_dkms(struct json *j, const struct dkms_line *line)
+{
+	json_open(j, NULL, '{');
+	json_string(j, "version", line->version);
+	json_string(j, "state", line->state);
+	json_close(j, '}');
+}
+
 static void write_kernels(struct json *j, const struct facts *f)
 {
 	json_string(j, "dkms",
 		    f->dkms == DKMS_OK	    ? "installed" :
 		    f->dkms == DKMS_MISSING ? "not installed" :
 					      "failed");
+	json_open(j, "dkms_for_no_kernel", '[');
+	for (size_t k = 0; k < f->n_lines; k++)
+		if (!f->lines[k].release[0])
+			write_dkms(j, &f->lines[k]);
+	json_close(j, ']');
 	json_open(j, "kernels", '[');
 	for (size_t i = 0; i < f->n_kernels; i++) {
 		const char *release = f->kernels[i];
@@ -339,14 +396,9 @@ static void write_kernels(struct json *j, const struct facts *f)
 		json_bool(j, "running", running);
 		json_bool(j, "supported", support == SUPPORT_YES);
 		json_open(j, "dkms", '[');
-		for (size_t k = 0; k < f->n_lines; k++) {
-			if (strcmp(f->lines[k].release, release))
-				continue;
-			json_open(j, NULL, '{');
-			json_string(j, "version", f->lines[k].version);
-			json_string(j, "state", f->lines[k].state);
-			json_close(j, '}');
-		}
+		for (size_t k = 0; k < f->n_lines; k++)
+			if (!strcmp(f->lines[k].release, release))
+				write_dkms(j, &f->lines[k]);
 		json_close(j, ']');
 		json_close(j, '}');
 	}
@@ -367,6 +419,14 @@ static void write_all(const struct facts *f)
 	json_bool(&j, "supported", s->support == SUPPORT_YES);
 	json_string(&j, "support", support_text(s->support));
 	json_close(&j, '}');
+	json_open(&j, "supported_kernels", '[');
+	for (size_t i = 0; supported_kernels[i].series; i++) {
+		json_open(&j, NULL, '{');
+		json_string(&j, "series", supported_kernels[i].series);
+		json_string(&j, "oldest", supported_kernels[i].oldest);
+		json_close(&j, '}');
+	}
+	json_close(&j, ']');
 	json_open(&j, "modules", '[');
 	write_module(&j, &s->kvm, s->kvm.next.patched);
 	write_module(&j, &s->vendor, s->kvm.next.patched);
@@ -380,6 +440,7 @@ static void write_all(const struct facts *f)
 	json_string(&j, "secure_boot", f->secure_boot);
 	json_string(&j, "lockdown", f->lockdown[0] ? f->lockdown : NULL);
 	json_bool(&j, "signatures_enforced", f->sig_enforce);
+	json_int(&j, "exit_status", EXIT_OK);
 	json_close(&j, '}');
 	json_finish(&j);
 }

@@ -46,6 +46,9 @@ int cmd_reload(const struct options *opts);
 /* "kvm-pfnmap: ..." on standard error. */
 void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* Replace what a terminal would obey by question marks; returns the text. */
+char *printable(char *text);
+
 /* The first line of a small file, without its end; false: cannot be read. */
 bool read_line(const char *path, char *text, size_t size);
 
@@ -67,7 +70,7 @@ struct module {
 	bool builtin;
 	bool patched; /* as above, of what is loaded */
 	char version[64], srcversion[64];
-	char parameters[2048];	 /* "name=value name=value" */
+	char parameters[4096];	 /* "name=value" lines, each with its line break */
 	char options[1024];	 /* that modprobe.d has for it */
 	struct module_file file; /* that it was loaded from, as far as that can be told */
 	struct module_file next; /* that modprobe would load now */

@@ -14,7 +14,7 @@
 
 #include "cmd/kvm-pfnmap/tool.h"
 
-/* Of /dev/kvm, whatever its name and wherever it is mounted. */
+/* Of /dev/kvm, whatever its name. */
 #define KVM_MAJOR 10
 #define KVM_MINOR 232
 
@@ -91,7 +91,8 @@ void kvm_users_get(struct kvm_users *u, const struct kvm_state *s)
 	char path[128], count[16];
 	DIR *proc;
 
-	*u = (struct kvm_users){ .complete = true, .refcount = -1 };
+	/* /proc may hide what is not one's own without a sign. */
+	*u = (struct kvm_users){ .complete = !geteuid(), .refcount = -1 };
 	proc = opendir("/proc");
 	while (proc && (de = readdir(proc)))
 		if (de->d_name[0] >= '1' && de->d_name[0] <= '9')
@@ -124,7 +125,8 @@ static const char *file_obstacle(const struct kvm_state *s)
 		}
 		if (!f->release[0]) {
 			snprintf(text, sizeof(text),
-				 "%s is damaged: install the package that it is from again",
+				 "%s cannot be read: it is damaged, or packed in a way that this "
+				 "libkmod does not know",
 				 f->path);
 			return text;
 		}

@@ -106,7 +106,7 @@ for args in "--drm $none" "--file $none" "--file=$none:4K:1G --timeout 1" "--tim
 	ok "right usage: probe $args" ends_with 4 '^  result +not mappable: '
 done
 tool --json probe --drm "$none"
-ok 'right usage: --json probe' ends_with 4 '"verdict": "no buffer"'
+ok 'right usage: --json probe' ends_with 4 '"verdict": "no_buffer"'
 ok 'which is JSON' "$IS_JSON" "$work/stdout"
 
 # ---- status ----
@@ -166,6 +166,17 @@ ok 'without a standard output' complains 5 'standard output: Bad file descriptor
 status=0
 "$TOOL" --nonsense >&- 2>"$work/stderr" || status=$?
 ok 'which matters only to those who write' complains 2 '--nonsense is no option; see kvm-pfnmap --help'
+
+# ---- what it was started with ----
+
+status=0
+POSIXLY_CORRECT=1 "$TOOL" status --json >"$work/out" 2>&1 || status=$?
+ok 'options behind the command, even with POSIXLY_CORRECT' "$IS_JSON" "$work/out"
+status=0
+"$TOOL" status <&- >"$work/out" 2>&- || status=$?
+ok 'status without standard input and standard error' test "$status" -eq 0
+many=$(printf %2048s '' | tr ' ' d)
+wrong "--dirname $(echo "$many" | cut -c1-20)...: the name is too long" status --dirname "$many"
 
 # ---- the manual and the completion ----
 
