@@ -63,7 +63,7 @@ static void test_works(struct tool *t, const char *driver, const char *node)
 
 	tool_run(t, "probe", "--drm", node);
 	test_host(t, driver);
-	/* Of cirrus, too, the memory is counted, but the tool does not know that of every driver. */
+	/* The memory of cirrus is counted as well, but the tool does not know every driver. */
 	tool_ok(t, 0,
 		doubt ? " result works: .* in all 1024 pages; but they may lie in video memory, which any "
 			"KVM takes seen " :

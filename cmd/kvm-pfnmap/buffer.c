@@ -3,7 +3,7 @@
  * Memory to probe; buffer.h describes the functions.
  *
  * Of amdgpu, radeon and nouveau it has to be system memory (GTT). What they make without being told
- * lies in video memory, which has no struct page: every KVM maps that, so that it would prove nothing.
+ * lies in video memory, which has no struct page: every KVM maps that, and it would prove nothing.
  */
 #include <dlfcn.h>
 #include <errno.h>

@@ -32,7 +32,7 @@ static const char help[] =
 	"  --file PATH[:OFFSET:SIZE]   a file or device that can be mapped; its content is put back\n"
 	"  --all                       all nodes in /dev/dri, and ordinary memory for comparison;\n"
 	"                              this is what probe does when nothing is named\n"
-	"  --timeout SECONDS           for each buffer, 30 unless given\n"
+	"  --timeout SECONDS           for each step, 30 unless given\n"
 	"  --dirname DIR               status, reload: modules are below DIR/lib/modules\n"
 	"  --json                      the same facts as one JSON object\n"
 	"  --help, --version\n"

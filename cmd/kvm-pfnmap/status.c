@@ -49,14 +49,12 @@ static bool read_all(int fd, char *text, size_t size, int timeout_ms)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
 	size_t used = 0;
-	char more[512];
 	ssize_t n = 1;
 
+	/* What is too much for it goes over its last byte. */
 	while (n > 0 && poll(&pfd, 1, timeout_ms) > 0) {
-		bool room = used + 1 < size;
-
-		n = read(fd, room ? text + used : more, room ? size - 1 - used : sizeof(more));
-		used += room && n > 0 ? n : 0;
+		n = read(fd, text + used, used + 1 < size ? size - 1 - used : 1);
+		used += used + 1 < size && n > 0 ? n : 0;
 	}
 	text[used] = '\0';
 	return !n;
