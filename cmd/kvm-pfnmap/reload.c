@@ -93,7 +93,7 @@ static int restore(struct reload *r, const char *kvm, const char *vendor)
 static const char *explain(int err)
 {
 	return err == -EBUSY	    ? "" :
-	       err == -EKEYREJECTED ? "; their key is not enrolled: mokutil --import "
+	       err == -EKEYREJECTED ? "; the key of the new ones is not enrolled: mokutil --import "
 				      "/var/lib/dkms/mok.pub, then reboot" :
 				      "; dmesg says why";
 }
