@@ -22,7 +22,7 @@ files() {
 	mkdir -p "$dest/scripts" "$dest/packaging"
 	cp scripts/lib.sh scripts/modules.sh "$dest/scripts"
 	cp packaging/lib.sh packaging/buildable.sh packaging/prebuild.sh packaging/build-all.sh \
-		"$dest/packaging"
+		packaging/remove-all.sh "$dest/packaging"
 	sed "s/@VERSION@/$version/g" packaging/dkms.conf.in >"$dest/dkms.conf"
 	for hook in $hooks; do
 		mkdir -p "$1${hook%/*}"
@@ -50,10 +50,7 @@ install)
 	;;
 uninstall)
 	as_root uninstall
-	dkms status -m kvm-pfnmap | sed 's|^kvm-pfnmap[/, ]*\([^,: ]*\).*|\1|' | sort -u |
-	while read -r v; do
-		dkms remove -m kvm-pfnmap -v "$v" --all >/dev/null
-	done
+	packaging/remove-all.sh
 	# shellcheck disable=SC2086 # files
 	rm -rf /usr/src/kvm-pfnmap-* $hooks
 	;;

@@ -20,6 +20,7 @@ free=$(df -Pm . | awk 'END { print $4 }')
 	die "$release: $need_mib MiB are needed on the disk of $PWD, $free MiB are free"
 
 # Stock first, and every patch on a copy of it: the tree appears when all apply.
+export XZ_DEFAULTS=-T0
 trap 'rm -rf stock' EXIT
 trap 'exit 130' INT TERM HUP
 kvm/prepare.sh "$(tarball)" stock 2>prepare.log ||
