@@ -183,7 +183,7 @@ CHECK_PARTS := $(call on_all,rig) $(call on_all,build) asan@$(KERNEL)
 # At the same time, since such a host has but one processor.
 INTEL_PARTS := intel@$(subst $(empty) $(empty),$(comma),$(KERNELS))
 I386_PARTS := rig@6.1-686
-CI_PARTS := $(CHECK_PARTS) $(INTEL_PARTS) $(I386_PARTS) $(call on_all,lint)
+CI_PARTS := $(CHECK_PARTS) $(INTEL_PARTS) $(I386_PARTS) install@$(KERNEL) $(call on_all,lint)
 CHECK = +$(Q)scripts/check.sh "$(MAKE)" $(B)
 
 .PHONY: check check-i386 ci check-build
@@ -200,6 +200,7 @@ endif
 check-i386: $(RIG)
 	$(CHECK) $(I386_PARTS)
 
+ci: export CORE := 1
 ci: $(RIG)
 	$(CHECK) $(CI_PARTS)
 

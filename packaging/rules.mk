@@ -21,6 +21,10 @@ check-deb: $(DEB)
 
 # A Debian of its own, in a directory and then in the emulated host.
 INSTALL_PKGS := debootstrap e2fsprogs
-check-install: $(DEB) $(B)/host/pages
+$(B)/host/dumb.so: tests/install/dumb.c packaging/rules.mk
+	@mkdir -p $(@D)
+	$(CC) $(UCFLAGS) $(UAPI_FLAGS) -shared -fPIC -o $@ $<
+
+check-install: $(DEB) $(B)/host/pages $(B)/host/dumb.so $(B)/guest/ivshmem.cpio
 	$(Q)scripts/deps.sh $(INSTALL_PKGS)
 	$(Q)CORE=$(CORE) scripts/tap.sh $(B)/logs $(call part,install) tests/install/run.sh

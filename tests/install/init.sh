@@ -1,9 +1,64 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # PID 1 of the installed Debian in the emulated host: load KVM as anybody would, give
-# a guest a buffer of bochs-drm, and say what came of it. The initramfs has mounted what
-# there is to mount.
-echo
+# a guest a buffer of bochs-drm, and say what came of it; then have the stock modules
+# swapped for ours, and load both where signatures are enforced. A line "== NAME"
+# begins each part. The initramfs has mounted what there is to mount.
+card=/dev/dri/card0
+stock=/lib/modules/$(uname -r)/kernel/arch/x86/kvm
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+
+part() {
+	echo
+	echo "== $1"
+}
+
+# try CMD...: show a command as a user sees it, and its status if it fails.
+try() {
+	echo "# $*"
+	"$@" 2>&1 || echo "exit status $?"
+}
+
+load_stock() {
+	modprobe -r kvm_amd kvm
+	modprobe -a irqbypass ccp
+	insmod "$stock"/kvm.ko*
+	insmod "$stock"/kvm-amd.ko*
+}
+
+# A guest of Debian's QEMU, with its kernel, that writes a buffer of bochs-drm.
+qemu() {
+	part qemu
+	mkfifo /run/to
+	LD_PRELOAD=/usr/local/lib/dumb.so qemu-system-x86_64 -nodefaults -no-reboot -display none \
+		-serial stdio -accel kvm -cpu host -m 256M -kernel "/boot/vmlinuz-$(uname -r)" \
+		-initrd /usr/local/lib/ivshmem.cpio -append 'console=ttyS0 quiet panic=-1' \
+		-object memory-backend-file,id=dumb,mem-path=/dev/dumb,size=2M,share=on \
+		-device ivshmem-plain,memdev=dumb </run/to >/run/from 2>&1 &
+	pid=$!
+	exec 3>/run/to
+	await 'PID 1 runs'
+	echo 'write 1 1' >&3
+	# After a failed KVM_RUN QEMU stays, with the guest paused.
+	await 'guest: of|run failed'
+	if grep 'run failed' /run/from; then
+		kill $pid
+	else
+		echo poweroff >&3
+	fi
+	wait $pid
+	cat /run/from
+}
+
+# await REGEX: QEMU or its guest says it.
+await() {
+	for _ in $(seq 120); do
+		! grep -Eq "$1" /run/from || return 0
+		sleep 0.5
+	done
+}
+
+part load
 echo "release: $(uname -r)"
 modprobe -a kvm_amd bochs
 for module in kvm kvm_amd; do
@@ -11,7 +66,38 @@ for module in kvm kvm_amd; do
 done
 dmesg | grep 'kvm-pfnmap' || echo 'no line of kvm-pfnmap'
 echo "tainted: $(cat /proc/sys/kernel/tainted)"
-/usr/local/bin/pages bochs-drm
+part pages
+pages bochs-drm
+[ ! -e /usr/bin/qemu-system-x86_64 ] || qemu
+part status
+try kvm-pfnmap status
+part probe
+try kvm-pfnmap probe --drm $card
+
+case $(modinfo -n kvm) in
+*/updates/dkms/*)
+	part stock
+	load_stock
+	try kvm-pfnmap status
+	try kvm-pfnmap probe --drm $card
+	part reload
+	try kvm-pfnmap reload
+	try kvm-pfnmap probe --drm $card
+
+	# What Secure Boot comes to. The key of DKMS is not enrolled.
+	part enforced
+	echo Y >/sys/module/module/parameters/sig_enforce
+	modprobe -r kvm_amd kvm
+	try modprobe kvm_amd
+	dmesg | tail -n 2
+	part enforced-stock
+	load_stock
+	pages bochs-drm
+	part enforced-reload
+	try kvm-pfnmap reload
+	try kvm-pfnmap status
+	;;
+esac
 sync
 echo o >/proc/sysrq-trigger
 # No program can be started any more once the disk is off, and PID 1 must not end.

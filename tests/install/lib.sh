@@ -6,14 +6,17 @@
 top=$(realpath "$(dirname "$0")/../..")
 version=$(cat "$top/VERSION")
 cache=$top/build/cache/install
+tar=$cache/base-$(cksum <"$top/tests/install/lib.sh" | cut -d ' ' -f 1).tar
 work=$top/build/install-$KERNEL
 root=$work/root
 number=0
+begin=$(date +%s)
 
 cleanup() {
-	for dir in "$root/var/lib/dkms" "$root/var/cache/apt/archives" "$root/proc" \
-		   "$cache/new/var/cache/apt/archives" "$cache/new/proc"; do
-		! mountpoint -q "$dir" || umount "$dir"
+	for dir in "$root" "$cache/new"; do
+		for mount in var/lib/dkms var/cache/ccache var/cache/apt/archives proc; do
+			! mountpoint -q "$dir/$mount" || umount "$dir/$mount"
+		done
 	done
 }
 trap cleanup EXIT
@@ -37,26 +40,44 @@ says() {
 	grep -Eq "$(echo "$1" | sed 's/+/[+]/g')" "$work/out"
 }
 
+# says_all REGEX...: it said all of them.
+says_all() {
+	for regex; do
+		says "$regex" || return 1
+	done
+}
+
+fails() {
+	! "$@"
+}
+
 # into DIR CMD...: run a command in a Debian, as its root.
 into() {
 	(
 		dir=$1
 		shift
-		exec chroot "$dir" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C \
-			DEBIAN_FRONTEND=noninteractive "$@"
+		# What is built a second time from the same files is not compiled again.
+		exec chroot "$dir" env -i PATH=/usr/lib/ccache:/usr/sbin:/usr/bin:/sbin:/bin \
+			CCACHE_DIR=/var/cache/ccache LC_ALL=C DEBIAN_FRONTEND=noninteractive "$@"
 	)
 }
 
 mount_root() {
-	mkdir -p "$cache/archives/partial"
+	mkdir -p "$cache/archives/partial" "$cache/ccache" "$1/var/cache/ccache"
 	mountpoint -q "$1/proc" || mount -t proc proc "$1/proc"
 	mountpoint -q "$1/var/cache/apt/archives" ||
 		mount --bind "$cache/archives" "$1/var/cache/apt/archives"
+	mountpoint -q "$1/var/cache/ccache" || mount --bind "$cache/ccache" "$1/var/cache/ccache"
+}
+
+# note TEXT: a line of the log, with the seconds since the beginning.
+note() {
+	echo "# $(($(date +%s) - begin)) s: $*" >>"$work/log"
 }
 
 # run CMD...: in the Debian, with its output in the log and in $work/out. Sets $status.
 run() {
-	echo "# $*" >>"$work/log"
+	note "$*"
 	status=0
 	into "$root" "$@" >"$work/out" 2>&1 </dev/null || status=$?
 	cat "$work/out" >>"$work/log"
@@ -72,14 +93,15 @@ apt_install() {
 
 # What an administrator's machine has anyway, from the archives this machine uses.
 make_base() {
-	[ ! -s "$cache/base.tar" ] || return 0
-	mkdir -p "$cache"
+	[ ! -s "$tar" ] || return 0
+	mkdir -p "$cache/archives"
+	rm -f "$cache"/base*.tar
 	base=$cache/new
 	rm -rf --one-file-system "$base"
 	apt-get indextargets --format "\$(REPO_URI) \$(RELEASE) \$(COMPONENT)" \
 		'Created-By: Packages' | grep -E ' bookworm' >"$cache/sources"
 	mirror=$(awk '$2 == "bookworm" { print $1; exit }' "$cache/sources")
-	debootstrap --variant=minbase bookworm "$base" "$mirror" >"$cache/log" 2>&1 ||
+	debootstrap --variant=minbase --cache-dir="$cache/archives" bookworm "$base" "$mirror" >"$cache/log" 2>&1 ||
 		{ tail -n 1 "$cache/log"; exit 1; }
 	sed 's/^/deb /' "$cache/sources" >"$base/etc/apt/sources.list"
 	cat >"$base/etc/apt/apt.conf.d/99check" <<'END'
@@ -94,10 +116,15 @@ END
 	mount_root "$base"
 	into "$base" apt-get -q update >>"$cache/log" 2>&1
 	into "$base" apt-get -q -y --no-install-recommends install dkms initramfs-tools zstd \
-		xz-utils openssl libc6-dev >>"$cache/log" 2>&1 || { tail -n 1 "$cache/log"; exit 1; }
+		xz-utils openssl libc6-dev ccache >>"$cache/log" 2>&1 ||
+		{ tail -n 1 "$cache/log"; exit 1; }
+	# An initramfs for the emulated host's disk, packed without much ado.
+	printf '%s\n' MODULES=list COMPRESS=zstd COMPRESSLEVEL=1 \
+		>"$base/etc/initramfs-tools/conf.d/check"
+	printf '%s\n' virtio_pci virtio_blk ext4 >"$base/etc/initramfs-tools/modules"
 	cleanup
-	tar -C "$base" -cf "$cache/base.tar.new" .
-	mv "$cache/base.tar.new" "$cache/base.tar"
+	tar -C "$base" -cf "$tar.new" .
+	mv "$tar.new" "$tar"
 	rm -rf --one-file-system "$base"
 }
 
@@ -106,16 +133,16 @@ make_root() {
 	rm -rf --one-file-system "$work"
 	mkdir -p "$root"
 	: >"$work/log"
-	tar -C "$root" -xf "$cache/base.tar"
+	tar -C "$root" -xf "$tar"
 	mount_root "$root"
 	cp "$top/build/deb/kvm-pfnmap-dkms_${version}_all.deb" "$root/tmp"
 }
 
-# boot RELEASE: start this Debian with that kernel and its own initramfs; what it
-# says of KVM is in $work/out.
+# boot RELEASE: start this Debian with that kernel and its own initramfs.
 boot() {
-	echo "# boot $1" >>"$work/log"
-	cp "$top/build/host/pages" "$root/usr/local/bin/pages"
+	note "boot $1"
+	cp "$top/build/host/pages" "$root/usr/local/bin"
+	cp "$top/build/host/dumb.so" "$top/build/guest/ivshmem.cpio" "$root/usr/local/lib"
 	cp "$top/tests/install/init.sh" "$root/usr/local/sbin/init.sh"
 	cleanup
 	rm -f "$work/disk"
@@ -127,8 +154,13 @@ boot() {
 		-append 'root=/dev/vda rw init=/usr/local/sbin/init.sh console=ttyS0 quiet tsc=reliable' \
 		-drive "file=$work/disk,format=raw,if=virtio,cache=unsafe" -device VGA \
 		-display none -serial stdio -monitor none -no-reboot -nic none \
-		</dev/null >"$work/out" 2>>"$work/log" || status=$?
-	tr -d '\r' <"$work/out" >>"$work/log"
+		</dev/null >"$work/serial" 2>>"$work/log" || status=$?
+	tr -d '\r' <"$work/serial" | tee "$work/console" >>"$work/log"
 	rm -f "$work/disk"
 	mount_root "$root"
+}
+
+# part NAME: put into $work/out what that part of the last boot said (init.sh).
+part() {
+	awk -v name="== $1" '/^== / { on = $0 == name; next } on' "$work/console" >"$work/out"
 }

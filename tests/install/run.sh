@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Proves that the package does what an administrator expects of it, on a Debian 12
 # with Debian's own kernels: install, boot, upgrade, what can go wrong, remove, boot.
-# CORE=1 leaves out the second series, the boot before the upgrade, purge, and make install.
+# CORE=1 leaves out the boot before the upgrade, the second series, other versions of the
+# package, purge, and make install.
 set -eu
 : "${KERNEL:=6.1}"
 # shellcheck source=tests/install/lib.sh
@@ -29,7 +30,7 @@ kernel() {
 	apt_install "linux-image-$1" "linux-headers-$1" "$source=$2"
 }
 
-# ours RELEASE, stock RELEASE: whose modules that kernel loads.
+# ours RELEASE [VERSION], stock RELEASE: whose modules that kernel loads.
 file_of() {
 	run modinfo -k "$1" -n "$2"
 	cat "$work/out"
@@ -42,7 +43,7 @@ ours() {
 		*) return 1 ;;
 		esac
 		run modinfo -k "$1" -F version $m
-		says "^$version\$" || return 1
+		says "^${2:-$version}\$" || return 1
 	done
 }
 
@@ -58,6 +59,72 @@ stock() {
 configured() {
 	run dpkg-query -W -f '${db:Status-Status}' kvm-pfnmap-dkms
 	says '^installed$'
+}
+
+# fake RELEASE VERSION: a kernel that there can be no modules for.
+fake() {
+	mkdir -p "$root/lib/modules/$1/kernel" "$root/lib/modules/$1/build/include/generated"
+	: >"$root/lib/modules/$1/build/Makefile"
+	echo "#define LINUX_PACKAGE_ID \" Debian $2\"" \
+		>"$root/lib/modules/$1/build/include/generated/package.h"
+}
+
+# only_line WORD REGEX: of all that was said, one line has the word, and it is this one.
+only_line() {
+	test "$(grep -cF "$1" "$work/out")" -eq 1 && says "$2"
+}
+
+# signed_by_dkms FILE: its signature is one of the key that an administrator enrolls.
+signed_by_dkms() {
+	case $1 in
+	*.xz)	xz -dc "$root$1" >"$work/module" ;;
+	*)	cp "$root$1" "$work/module" ;;
+	esac
+	# At the end are the signature, its length in 4 of 12 bytes, and 28 bytes of magic.
+	size=$(stat -c %s "$work/module")
+	length=$(tail -c 32 "$work/module" | od -An -tu1 -N4 |
+		 awk '{ print (($1 * 256 + $2) * 256 + $3) * 256 + $4 }')
+	head -c $((size - 40 - length)) "$work/module" >"$root/tmp/module"
+	tail -c $((length + 40)) "$work/module" | head -c "$length" >"$root/tmp/signature"
+	run openssl x509 -inform DER -in /var/lib/dkms/mok.pub -out /tmp/mok.pem
+	run openssl cms -verify -binary -inform DER -in /tmp/signature -content /tmp/module \
+		-certfile /tmp/mok.pem -nointern -noverify -out /dev/null
+	passes
+}
+
+# killed RELEASE: end DKMS in the middle of a build, as a machine does that loses its power.
+killed() {
+	# shellcheck disable=SC2016 # for the inner shell
+	run setsid -w sh -c 'dkms install "$1" -k "$2" &
+		while kill -0 $! && ! [ -e "/var/lib/dkms/$1/build/tree/arch/x86/kvm/x86.o" ]; do
+			sleep 0.1
+		done
+		kill -KILL 0' sh "kvm-pfnmap/$version" "$1"
+	test "$status" -eq 137 -a -e "$root/var/lib/dkms/kvm-pfnmap/$version/build"
+}
+
+# only_version VERSION RELEASE: its modules for this kernel are the only ones.
+only_version() {
+	ours "$2" "$1" || return 1
+	run dkms status kvm-pfnmap
+	one_line "^kvm-pfnmap/$1, $2, x86_64: installed\$" || return 1
+	find "$root/usr/src" "$root/var/lib/dkms/kvm-pfnmap" -maxdepth 1 \
+		\( -name 'kvm-pfnmap-*' -o -name '[0-9]*' \) ! -name "$1" \
+		! -name "kvm-pfnmap-$1" >"$work/out"
+	test ! -s "$work/out"
+}
+
+# another VERSION: the package of a version that differs in nothing else.
+another() {
+	rm -rf "$work/project"
+	mkdir -p "$work/project/build/bin"
+	cp -R "$top/kernels.conf" "$top/kvm" "$top/packaging" "$top/scripts" "$top/cmd" "$work/project"
+	cp "$top/build/bin/kvm-pfnmap" "$work/project/build/bin"
+	echo "$1" >"$work/project/VERSION"
+	sed -i "1s/(.*)/($1)/" "$work/project/packaging/debian/changelog"
+	(cd "$work/project" && exec packaging/deb.sh build) >>"$work/log" 2>&1 &&
+		cp "$work/project/build/deb/kvm-pfnmap-dkms_${1}_all.deb" "$root/tmp"
+	rm -rf "$work/project"
 }
 
 again() {
@@ -78,30 +145,61 @@ old=$1 old_version=$2 new=$3 new_version=$4
 set -- $(awk -v s="$KERNEL" '$1 ~ /^[0-9]/ && $1 != s { print $1, $4; exit }' "$top/kernels.conf")
 other=$1 other_source=$2
 source=linux-source-$KERNEL
+oldest=$(awk -v s="$KERNEL" '$1 == s { print $3 }' "$top/kernels.conf")
+# A release of this series that never was.
+case $KERNEL in
+6.1)	ancient=6.1.0-0-amd64 ;;
+*)	ancient=$KERNEL.0+deb12-amd64 ;;
+esac
 set +f
+package=/tmp/kvm-pfnmap-dkms_${version}_all.deb
+tool=/tmp/kvm-pfnmap_${version}_amd64.deb
+src=$root/usr/src/kvm-pfnmap-$version
 
-plan=31
-[ -n "${CORE:-}" ] || plan=40
+plan=52
+[ -n "${CORE:-}" ] || plan=68
 echo "1..$plan"
 make_base
 make_root
+cp "$top/build/deb/${package##*/}" "$top/build/deb/${tool##*/}" "$root/tmp"
 
-# Install.
+# Install, where there are also kernels that have to be skipped.
 kernel "$old" "$old_version"
 ok "kernel $old is installed" passes
-run apt-get -q -y -s install "/tmp/kvm-pfnmap-dkms_${version}_all.deb"
+run apt-get -q -y -s install "$package"
 ok 'the package brings headers along' says '^Inst linux-headers-'
-apt_install "/tmp/kvm-pfnmap-dkms_${version}_all.deb"
-ok 'the package installs' passes
+fake 9.9.0-1-amd64 9.9.1-1
+fake "$ancient" "$KERNEL.1-1"
+apt_install "$package" "$tool"
+ok 'the packages install' passes
+ok 'an unsupported kernel is one line' \
+	only_line 9.9.0-1-amd64 '^kvm-pfnmap: 9.9.0-1-amd64 is not a supported kernel'
+ok 'so is one that is too old' \
+	only_line "$ancient" "^kvm-pfnmap: $ancient is of $KERNEL.1-1, supported from $oldest on"
 ok "KVM of $old is ours" ours "$old"
 run modinfo -k "$old" -F signer kvm
 ok 'the modules are signed with the key of DKMS' says 'DKMS module signing key'
+ok 'the signature is a good one' signed_by_dkms "$(file_of "$old" kvm)"
+run find "/lib/modules/$old/kernel/" -name 'kvm.ko*'
+ok "that of Debian's module is not of that key" fails signed_by_dkms "$(cat "$work/out")"
 if [ -z "${CORE:-}" ]; then
+	apt_install qemu-system-x86
 	boot "$old"
+	part load
 	ok "$old boots and loads ours" says "^kvm_amd: file .*/updates/dkms/.* loaded version $version"
 	ok 'the kernel log has the line' says "kvm: kvm-pfnmap $version, "
+	part pages
 	ok 'a guest uses the memory of bochs-drm' says '^outcome: works, 1024 of 1024 pages'
+	part qemu
+	ok "so does one of Debian's QEMU" says '^outcome: 512 of 512 pages'
 fi
+for r in 9.9.0-1-amd64 "$ancient"; do
+	run dkms build "kvm-pfnmap/$version" -k "$r"
+	ok "DKMS skips $r" test "$status" -eq 77
+	run /etc/kernel/postinst.d/kvm-pfnmap "$r"
+	ok 'and it can be installed' passes
+	rm -r "$root/lib/modules/$r"
+done
 
 # Upgrade.
 kernel "$new" "$new_version"
@@ -109,9 +207,37 @@ ok "an update to $new goes well" passes
 ok 'it builds for the new kernel' ours "$new"
 ok 'the old one keeps its modules' ours "$old"
 boot "$new"
+part load
 ok "$new boots and loads ours" says "^kvm_amd: file .*/updates/dkms/.* loaded version $version"
 ok 'the kernel log has the line' says "kvm: kvm-pfnmap $version, "
+part pages
 ok 'a guest uses the memory of bochs-drm' says '^outcome: works, 1024 of 1024 pages'
+part status
+ok 'kvm-pfnmap status says what is loaded' \
+	says "^kvm  *kvm-pfnmap $version, .*/updates/dkms/kvm.ko"
+ok 'and what DKMS has for each kernel' \
+	says_all "$old, supported; dkms: $version installed" \
+		 "$new [(]running[)], supported; dkms: $version installed"
+part probe
+ok 'kvm-pfnmap probe finds that it works' says '^  result  *works: '
+part stock
+ok 'with the stock modules loaded, status knows both' \
+	says_all '^kvm  *stock, .*/kernel/arch/x86/kvm/kvm.ko' \
+		 "^  reloaded  *kvm-pfnmap $version, .*/updates/dkms/kvm.ko"
+ok 'and probe fails' says '^  result  *first page only, then Bad address'
+part reload
+ok 'kvm-pfnmap reload swaps them' says "^KVM is now kvm-pfnmap $version, .*/updates/dkms/kvm.ko"
+ok 'and then probe works' says '^  result  *works: '
+
+# Where signatures are enforced, as with Secure Boot.
+part enforced
+ok 'a key that is not enrolled keeps the modules out' says 'Key was rejected by service'
+part enforced-stock
+ok "Debian's load" says '^outcome: Bad address'
+part enforced-reload
+ok 'a reload that fails brings back those of before' \
+	says_all 'the modules of before are loaded again' '^kvm  *stock, ' \
+		 'modules have to be signed'
 if [ -z "${CORE:-}" ]; then
 	# shellcheck disable=SC2046 # words
 	set -- $(newest 1 "$other")
@@ -127,15 +253,6 @@ again "$old"
 ok 'another version of the source is one line with the package' \
 	one_line "^kvm-pfnmap: the source of $old is missing: apt install $source=$old_version"
 ok 'and the kernel keeps its own' stock "$old"
-mkdir -p "$root/lib/modules/9.9.0-1-amd64/kernel"
-again 9.9.0-1-amd64
-ok 'an unsupported kernel is one line' one_line '^kvm-pfnmap: 9.9.0-1-amd64 is not a supported'
-ln -s "/usr/src/linux-headers-$new" "$root/lib/modules/9.9.0-1-amd64/build"
-run dkms build "kvm-pfnmap/$version" -k 9.9.0-1-amd64
-ok 'DKMS skips it' test "$status" -eq 77
-run /etc/kernel/postinst.d/kvm-pfnmap 9.9.0-1-amd64
-ok 'and it can be installed' passes
-rm -r "$root/lib/modules/9.9.0-1-amd64"
 mv "$root/lib/modules/$new/build" "$work/build"
 again "$new"
 ok 'missing headers are one line with the package' \
@@ -146,7 +263,7 @@ mount -t tmpfs -o size=40m tmpfs "$root/var/lib/dkms"
 again "$new"
 ok 'a full disk is one line' one_line "^kvm-pfnmap: $new keeps its own KVM: .* MiB are needed"
 umount "$root/var/lib/dkms"
-patches=$root/usr/src/kvm-pfnmap-$version/kvm/series/$KERNEL
+patches=$src/kvm/series/$KERNEL
 sed 's/^-.*struct/-no such struct/' "$patches"/0002-*.patch >"$patches/0009-broken.patch"
 again "$new"
 ok 'a patch that does not apply is one line' \
@@ -154,13 +271,23 @@ ok 'a patch that does not apply is one line' \
 run /etc/kernel/postinst.d/kvm-pfnmap "$new"
 ok 'and the update of the kernel goes on' passes
 rm "$patches/0009-broken.patch"
-into "$root" dkms remove "kvm-pfnmap/$version" --all >/dev/null 2>&1 || :
-run timeout -s KILL 15 dkms install "kvm-pfnmap/$version" -k "$new"
-ok 'a build that is killed leaves the stock modules' stock "$new"
+# A file that is not the package's survives when that is installed anew.
+printf '%s\n' '--- a/arch/x86/kvm/pfnmap.c' '+++ b/arch/x86/kvm/pfnmap.c' '@@ -1,1 +1,2 @@' \
+	'+#error it is broken' " $(head -n 1 "$src/kvm/new/arch/x86/kvm/pfnmap.c")" \
+	>"$patches/0010-broken.patch"
+apt_install --reinstall "$package"
+ok 'a compiler error is one line' \
+	only_line 'keeps its own KVM' "^kvm-pfnmap: $new keeps its own KVM: .*it is broken"
+ok 'the package is configured all the same' configured
+ok 'with the stock modules' stock "$new"
+rm "$patches/0010-broken.patch"
+run dkms remove "kvm-pfnmap/$version" --all
+ok 'a build is killed' killed "$new"
+ok 'that leaves the stock modules' stock "$new"
 run "/usr/src/kvm-pfnmap-$version/packaging/build-all.sh" "$new"
 ok 'the next one goes well' ours "$new"
 
-# The source comes later: that is enough.
+# The source comes later, here of the older kernel: that is enough.
 run dkms remove "kvm-pfnmap/$version" --all
 apt_install "$source=$old_version"
 ok 'the source of a kernel triggers the build for it' ours "$old"
@@ -171,8 +298,20 @@ run apt-get -q -y purge "linux-image-$old" "linux-headers-$old"
 ok 'a kernel is removed' test ! -e "$root/lib/modules/$old"
 apt_install "$source=$new_version"
 ok "KVM of $new is ours again" ours "$new"
+if [ -z "${CORE:-}" ]; then
+	# Another version of the package: no file of this one may be left, and back.
+	next=$version.1
+	ok "version $next of the package is there" another "$next"
+	apt_install "/tmp/kvm-pfnmap-dkms_${next}_all.deb"
+	ok 'it can be installed over this one' passes
+	ok 'its modules are the only ones' only_version "$next" "$new"
+	apt_install "$package"
+	ok 'so can this one over it' passes
+	ok 'and its modules are the only ones again' only_version "$version" "$new"
+fi
 run apt-get -q -y remove kvm-pfnmap-dkms
-ok 'the package is removed' passes
+ok 'the package is removed, with one line a kernel' \
+	only_line "$new" "^kvm-pfnmap: $new: removed, its own KVM is used"
 ok 'the stock modules are back' stock "$new"
 left() {
 	find "$root/lib/modules" "$root/var/lib/dkms" "$root/usr/src" \
@@ -181,10 +320,19 @@ left() {
 }
 ok 'nothing is left' left
 boot "$new"
+part load
 ok 'the stock modules load' says '^kvm_amd: file .*/kernel/arch/x86/kvm/.* loaded version none'
+part pages
 ok 'and fail as they did' says '^outcome: Bad address'
+part status
+ok 'kvm-pfnmap status says so' says_all '^kvm  *stock, .*/kernel/arch/x86/kvm/kvm.ko' \
+	"$new [(]running[)], supported; dkms: nothing"
+part probe
+ok 'and so does probe' says_all '^  result  *first page only, then Bad address' '^exit status 1$'
 if [ -z "${CORE:-}" ]; then
-	run apt-get -q -y purge kvm-pfnmap-dkms
+	part qemu
+	ok "a guest of Debian's QEMU does so, too" says 'kvm run failed Bad address'
+	run apt-get -q -y purge kvm-pfnmap-dkms kvm-pfnmap
 	ok 'purge leaves no file' test -z "$(find "$root/etc" "$root/usr" "$root/var/lib" -name '*kvm-pfnmap*')"
 	mkdir "$root/tmp/project"
 	cp -R "$top/VERSION" "$top/kernels.conf" "$top/kvm" "$top/packaging" "$top/scripts" \
