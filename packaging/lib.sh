@@ -10,9 +10,10 @@ die() {
 	exit 1
 }
 
-# find_row RELEASE: set $oldest and $source from the row of kernels.conf.
+# find_row RELEASE: set $oldest and $source from the row of kernels.conf. A row with a 7th
+# column is of another architecture.
 find_row() {
-	row=$(awk -v k="$1" '!/^[ \t]*(#|$)/ && k ~ "^(" $2 ")$" { print $3, $4; exit }' \
+	row=$(awk -v k="$1" '!/^[ \t]*(#|$)/ && NF == 6 && k ~ "^(" $2 ")$" { print $3, $4; exit }' \
 	      "$top/kernels.conf")
 	oldest=${row% *}
 	source=${row#* }
@@ -22,7 +23,7 @@ find_row() {
 
 # The supported series, in words.
 supported() {
-	awk '!/^[ \t]*(#|$)/ { printf "%s%s", s, $1; s = ", " }' "$top/kernels.conf"
+	awk '!/^[ \t]*(#|$)/ && NF == 6 { printf "%s%s", s, $1; s = ", " }' "$top/kernels.conf"
 }
 
 # headers_version HEADERS: the Debian version of the kernel they are of.
