@@ -101,13 +101,15 @@ make_base() {
 	apt-get indextargets --format "\$(REPO_URI) \$(RELEASE) \$(COMPONENT)" \
 		'Created-By: Packages' | grep -E ' bookworm' >"$cache/sources"
 	mirror=$(awk '$2 == "bookworm" { print $1; exit }' "$cache/sources")
-	debootstrap --variant=minbase --cache-dir="$cache/archives" bookworm "$base" "$mirror" >"$cache/log" 2>&1 ||
+	debootstrap --variant=minbase --cache-dir="$cache/archives" bookworm "$base" "$mirror" \
+		>"$cache/log" 2>&1 ||
 		{ tail -n 1 "$cache/log"; exit 1; }
 	sed 's/^/deb /' "$cache/sources" >"$base/etc/apt/sources.list"
 	cat >"$base/etc/apt/apt.conf.d/99check" <<'END'
 APT::Keep-Downloaded-Packages "true";
 Binary::apt::APT::Keep-Downloaded-Packages "true";
 Dpkg::Use-Pty "0";
+DPkg::Path "/usr/lib/ccache:/usr/sbin:/usr/bin:/sbin:/bin";
 DPkg::Options { "--force-unsafe-io"; };
 END
 	printf '#!/bin/sh\nexit 101\n' >"$base/usr/sbin/policy-rc.d"
@@ -135,10 +137,10 @@ make_root() {
 	: >"$work/log"
 	tar -C "$root" -xf "$tar"
 	mount_root "$root"
-	cp "$top/build/deb/kvm-pfnmap-dkms_${version}_all.deb" "$root/tmp"
 }
 
-# boot RELEASE: start this Debian with that kernel and its own initramfs.
+# boot RELEASE: start this Debian with that kernel and its own initramfs. With a second
+# processor the guests of QEMU would hang more often.
 boot() {
 	note "boot $1"
 	cp "$top/build/host/pages" "$root/usr/local/bin"
@@ -149,7 +151,7 @@ boot() {
 	mke2fs -q -t ext4 -E lazy_itable_init=1,lazy_journal_init=1 -O ^has_journal \
 		-d "$root" "$work/disk" 6G >>"$work/log" 2>&1
 	status=0
-	timeout 300 qemu-system-x86_64 -accel tcg,thread=single -cpu EPYC -m 1G -smp 2 \
+	timeout 300 qemu-system-x86_64 -accel tcg,thread=single -cpu EPYC -m 1G -smp 1 \
 		-kernel "$root/boot/vmlinuz-$1" -initrd "$root/boot/initrd.img-$1" \
 		-append 'root=/dev/vda rw init=/usr/local/sbin/init.sh console=ttyS0 quiet tsc=reliable' \
 		-drive "file=$work/disk,format=raw,if=virtio,cache=unsafe" -device VGA \

@@ -173,7 +173,7 @@ fake "$ancient" "$KERNEL.1-1"
 apt_install "$package" "$tool"
 ok 'the packages install' passes
 ok 'an unsupported kernel is one line' \
-	only_line 9.9.0-1-amd64 '^kvm-pfnmap: 9.9.0-1-amd64 is not a supported kernel'
+	only_line 9.9.0-1-amd64 '^kvm-pfnmap: 9.9.0-1-amd64 is not a supported kernel [(]6.1, 6.12[)]'
 ok 'so is one that is too old' \
 	only_line "$ancient" "^kvm-pfnmap: $ancient is of $KERNEL.1-1, supported from $oldest on"
 ok "KVM of $old is ours" ours "$old"
@@ -288,19 +288,18 @@ run "/usr/src/kvm-pfnmap-$version/packaging/build-all.sh" "$new"
 ok 'the next one goes well' ours "$new"
 
 # The source comes later, here of the older kernel: that is enough.
-run dkms remove "kvm-pfnmap/$version" --all
 apt_install "$source=$old_version"
 ok 'the source of a kernel triggers the build for it' ours "$old"
-ok 'and not for another' stock "$new"
+ok 'another keeps the modules that it has' ours "$new"
 
 # Remove the kernel first, then the package.
 run apt-get -q -y purge "linux-image-$old" "linux-headers-$old"
 ok 'a kernel is removed' test ! -e "$root/lib/modules/$old"
-apt_install "$source=$new_version"
-ok "KVM of $new is ours again" ours "$new"
+ok "KVM of $new is still ours" ours "$new"
 if [ -z "${CORE:-}" ]; then
 	# Another version of the package: no file of this one may be left, and back.
 	next=$version.1
+	apt_install "$source=$new_version"
 	ok "version $next of the package is there" another "$next"
 	apt_install "/tmp/kvm-pfnmap-dkms_${next}_all.deb"
 	ok 'it can be installed over this one' passes
