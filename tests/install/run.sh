@@ -107,7 +107,7 @@ killed() {
 only_version() {
 	ours "$2" "$1" || return 1
 	run dkms status kvm-pfnmap
-	one_line "^kvm-pfnmap/$1, $2, x86_64: installed\$" || return 1
+	only_line kvm-pfnmap/ "^kvm-pfnmap/$1, $2, x86_64: installed\$" || return 1
 	find "$root/usr/src" "$root/var/lib/dkms/kvm-pfnmap" -maxdepth 1 \
 		\( -name 'kvm-pfnmap-*' -o -name '[0-9]*' \) ! -name "$1" \
 		! -name "kvm-pfnmap-$1" >"$work/out"
