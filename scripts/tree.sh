@@ -110,8 +110,11 @@ make_tree() {
 	touch "$tree/.git/making"
 	log=$tree/.git/making.log
 	git_tree checkout -q -f -B series stock
-	[ ! -d "$new" ] || cp -R "$new/." "$tree"
-	git_tree add -A
+	if [ -d "$new" ]; then
+		cp -R "$new/." "$tree"
+		# Debian's source ignores what it does not know.
+		(cd "$new" && find . -type f) | git_tree add -f --pathspec-from-file=-
+	fi
 	commit_as_project "$new_title"
 	count=0
 	for p in "$series"/*.patch; do

@@ -26,7 +26,12 @@ unchanged() {
 
 # The project's own series on KVM's own files, in a tarball of a small tree.
 cd "$top"
-tar -cJf "$work/linux-source-0.tar.xz" -C "build/$rel" --exclude=Kbuild stock
+mkdir "$work/linux-source-0"
+cp -R "build/$rel/stock/." "$work/linux-source-0"
+rm "$work/linux-source-0/arch/x86/kvm/Kbuild"
+# As in Debian's source.
+echo '/*' >"$work/linux-source-0/.gitignore"
+tar -cJf "$work/linux-source-0.tar.xz" -C "$work" linux-source-0
 cp -R "kvm/series/$series" "$work/series"
 [ ! -d kvm/new ] || cp -R kvm/new "$work/new"
 mkdir -p "$work/new/virt/kvm"
