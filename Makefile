@@ -152,7 +152,8 @@ $(R)/series.id: FORCE | $(R)/version
 PREPARED := $(R)/kvm/arch/x86/kvm/Kbuild
 $(PREPARED): $(STOCK) $(R)/series.id VERSION
 	@printf '  %-8s %s\n' PATCH "$(words $(wildcard $(SERIES_DIR)/*.patch)) patches of $(SERIES_DIR)"
-	$(Q)$(call LOCK,kvm) kvm/prepare.sh $(R)/stock $(R)/kvm $(SERIES_DIR) $(NEW_DIR)
+	$(Q)$(call LOCK,kvm) kvm/prepare.sh $(R)/stock $(R)/kvm $(SERIES_DIR) $(NEW_DIR) \
+		$(SOURCE_VERSION)
 
 MODULES := $(addprefix $(R)/modules/,kvm.ko kvm-amd.ko kvm-intel.ko Module.symvers)
 $(MODULES) &: $(PREPARED) scripts/modules.sh

@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Prepare the part of the kernel source that KVM's modules are built from:
 #
-#   prepare.sh SOURCE OUT [SERIES [NEW]]
+#   prepare.sh SOURCE OUT [SERIES [NEW [VERSION]]]
 #
 # SOURCE is the stock tarball (linux-source-*.tar.xz) or a directory made by an
 # earlier run without SERIES. OUT gets the files of KVM at their places in the
 # kernel tree, those of the directory NEW, and the patches SERIES/*.patch in the
 # order of their names, and the Kbuild file beside this script. Where there is a
-# NEW, it also gets arch/x86/kvm/pfnmap_version.h, which says the VERSION of this
-# project. Fuzz and offsets are told; the first patch that does not apply ends the run. OUT appears or is
-# replaced only when everything went well.
+# NEW, it also gets arch/x86/kvm/pfnmap_version.h, which says the version of this
+# project and VERSION, that of the package that the source is from. Fuzz, of up to
+# $PATCH_FUZZ lines (2), and offsets are told; the first patch that does not apply ends
+# the run. OUT appears or is replaced only when everything went well.
 set -eu
 
 me=${0##*/}
@@ -20,6 +21,7 @@ source=$1
 out=${2%/}
 series=${3:-}
 new=${4:-}
+of=${5:-unknown}
 
 tmp=$out.tmp
 
@@ -50,9 +52,9 @@ reason() {
 
 write_version() {
 	mkdir -p "$tmp/arch/x86/kvm"
-	printf '%s\n#define KVM_PFNMAP_VERSION "%s"\n' \
+	printf '%s\n#define KVM_PFNMAP_VERSION "%s"\n#define KVM_PFNMAP_SOURCE "%s"\n' \
 		'/* SPDX-License-Identifier: GPL-2.0-only */' \
-		"$(cat "$version")" >"$tmp/arch/x86/kvm/pfnmap_version.h"
+		"$(cat "$version")" "$of" >"$tmp/arch/x86/kvm/pfnmap_version.h"
 }
 
 extract() {
@@ -66,6 +68,7 @@ extract() {
 # Apply a patch to the scratch copy.
 apply() {
 	try patch -d "$tmp" -p1 --force --no-backup-if-mismatch --reject-file=- \
+	    --fuzz="${PATCH_FUZZ:-2}" \
 	    --input="$(realpath "$1")" && return
 	file=$(echo "$said" | awk '
 		/^patching file / { file = $3 }

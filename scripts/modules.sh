@@ -36,7 +36,7 @@ trap 'exit 130' INT TERM HUP
 # KVM's Makefile takes it for.
 {
 	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES -u KVM \
-		make -C "$kdir" M="$kvm" -j"$(nproc)" ${V:+V=1} modules 2>&1 &&
+		make -C "$kdir" M="$kvm" KVM_WERROR="${KVM_WERROR-y}" -j"$(nproc)" ${V:+V=1} modules 2>&1 &&
 		echo built
 } | progress
 [ "$(tail -n 1 "$log")" = built ] ||

@@ -5,3 +5,4 @@
 #include "pfnmap_version.h"
 
 MODULE_VERSION(KVM_PFNMAP_VERSION);
+MODULE_INFO(kvm_pfnmap_source, KVM_PFNMAP_SOURCE);
