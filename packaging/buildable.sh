@@ -17,6 +17,9 @@ version=$(headers_version "$headers") ||
 	die "the headers of $release are missing: apt install linux-headers-$release"
 dpkg --compare-versions "$version" ge "$oldest" ||
 	die "$release is of $version, supported from $oldest on: it keeps its own KVM"
+image=$(image_version "$release")
+[ -z "$image" ] || [ "$image" = "$version" ] ||
+	die "$release is of $image and its headers of $version: apt install linux-image-$release linux-headers-$release"
 if [ "$(source_version)" != "$version" ] || ! [ -s "$(tarball)" ]; then
-	die "the source of $release is missing: apt install $source=$version"
+	die "the source of $release is missing: apt install $source=$version, or update the kernel"
 fi

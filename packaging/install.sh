@@ -8,7 +8,10 @@ cd "$(dirname "$0")/.."
 
 version=$(cat VERSION)
 source=/usr/src/kvm-pfnmap-$version
-hooks='/etc/kernel/postinst.d/kvm-pfnmap /etc/kernel/header_postinst.d/kvm-pfnmap'
+# In the order of their names: before the initramfs is made.
+hooks='/etc/kernel/postinst.d/dkms-kvm-pfnmap /etc/kernel/header_postinst.d/dkms-kvm-pfnmap'
+# In a directory of /usr/src: whose it is.
+mark=made-by-make-install
 
 die() {
 	echo "${0##*/}: $*" >&2
@@ -34,8 +37,23 @@ files() {
 as_root() {
 	[ "$(id -u)" -eq 0 ] || die "run it as root: sudo make $1"
 	command -v dkms >/dev/null || die 'dkms is missing: apt install dkms'
-	! dpkg-query -W -f '${db:Status-Status}' kvm-pfnmap-dkms 2>/dev/null | grep -qx installed ||
-		die 'the package kvm-pfnmap-dkms is installed: use apt'
+	case $(dpkg-query -W -f '${db:Status-Status}' kvm-pfnmap-dkms 2>/dev/null) in
+	''|not-installed) ;;
+	config-files) die 'the package kvm-pfnmap-dkms has left its hooks: apt purge kvm-pfnmap-dkms' ;;
+	*) die 'the package kvm-pfnmap-dkms is installed: use apt' ;;
+	esac
+	case $PWD/ in
+	/usr/src/kvm-pfnmap-*) die "$PWD is where DKMS has its copy: move this directory elsewhere" ;;
+	esac
+}
+
+remove() {
+	packaging/remove-all.sh
+	for dir in /usr/src/kvm-pfnmap-*; do
+		[ ! -e "$dir/$mark" ] || rm -rf "$dir"
+	done
+	# shellcheck disable=SC2086 # files
+	rm -f $hooks
 }
 
 case $1 in
@@ -44,15 +62,15 @@ files)
 	;;
 install)
 	as_root install
-	[ -z "$(dkms status -m kvm-pfnmap)" ] || "$0" uninstall
+	remove
+	[ ! -e "$source" ] || die "$source is there and not of make install: move it elsewhere"
 	files ''
+	: >"$source/$mark"
 	"$source/packaging/build-all.sh"
 	;;
 uninstall)
 	as_root uninstall
-	packaging/remove-all.sh
-	# shellcheck disable=SC2086 # files
-	rm -rf /usr/src/kvm-pfnmap-* $hooks
+	remove
 	;;
 *)	die "unknown command '$1'" ;;
 esac

@@ -3,6 +3,8 @@
 # What the scripts of the package share: kernels.conf, and a kernel's packages.
 
 top=$(dirname "$0")/..
+version=$(cat "$top/VERSION")
+dkms=/var/lib/dkms/kvm-pfnmap
 
 # What DKMS and apt print around it shows whose line it is.
 die() {
@@ -40,4 +42,60 @@ tarball() {
 source_version() {
 	# shellcheck disable=SC2016 # dpkg's own variable
 	dpkg-query -W -f '${Version}' "$source" 2>/dev/null || :
+}
+
+# The version of the kernel itself, if it is Debian's; its package may have a suffix.
+image_version() {
+	# shellcheck disable=SC2016 # dpkg's own variables
+	dpkg-query -W -f '${db:Status-Abbrev}${Version}\n' "linux-image-$1" "linux-image-$1-unsigned" \
+		2>/dev/null | sed -n 's/^i[^ ]* *//p' | head -n 1
+}
+
+# One run at a time: DKMS has one directory to build in, and nothing that guards it.
+lock() {
+	exec 9>/run/kvm-pfnmap.lock && flock 9
+}
+
+# module_of DIR MODULE: its file, packed or not.
+module_of() {
+	for file in "$1/$2.ko" "$1/$2.ko.xz" "$1/$2.ko.zst" "$1/$2.ko.gz"; do
+		[ ! -e "$file" ] || { echo "$file"; return 0; }
+	done
+	return 1
+}
+
+# is_installed RELEASE HEADERS: the three modules are those that DKMS has built, of this
+# version, for this very kernel as far as its headers tell, and will be loaded. DKMS calls
+# a kernel installed for less.
+is_installed() {
+	of=$(headers_version "$2") || of=
+	for module in kvm kvm-amd kvm-intel; do
+		installed=$(module_of "/lib/modules/$1/updates/dkms" $module) &&
+		built=$(module_of "$dkms/$version/$1/x86_64/module" $module) &&
+		cmp -s "$installed" "$built" &&
+		[ "$(modinfo -k "$1" -n $module 2>/dev/null)" = "$installed" ] &&
+		[ "$(modinfo -F version "$installed" 2>/dev/null)" = "$version" ] || return 1
+		[ -z "$of" ] || [ "$(modinfo -F kvm_pfnmap_source "$installed")" = "$of" ] || return 1
+	done
+}
+
+# take_away RELEASE: the kernel has its own modules again, if it had others.
+take_away() {
+	place=/lib/modules/$1/updates/dkms
+	found=
+	for module in kvm kvm-amd kvm-intel; do
+		! module_of "$place" $module >/dev/null || found=1
+		rm -f "$place/$module".ko "$place/$module".ko.*
+	done
+	[ -n "$found" ] || return 0
+	rmdir "$place" "${place%/*}" 2>/dev/null || :
+	[ ! -e "/lib/modules/$1/kernel" ] || depmod "$1"
+	echo "kvm-pfnmap: $1: removed, its own KVM is used from the next load on"
+}
+
+# clean RELEASE: the same, and nothing that DKMS has of it is left.
+clean() {
+	[ ! -e "$dkms" ] || dkms remove -m kvm-pfnmap -v "$version" -k "$1" >/dev/null 2>&1 9>&- || :
+	take_away "$1"
+	rm -rf "${dkms:?}/$version/$1" "${dkms:?}/$version/build" "${dkms:?}/kernel-$1-x86_64"
 }

@@ -25,5 +25,6 @@ trap 'rm -rf stock' EXIT
 trap 'exit 130' INT TERM HUP
 kvm/prepare.sh "$(tarball)" stock 2>prepare.log ||
 	die "$release: $(sed -n '$s/^prepare.sh: //p' prepare.log)"
-kvm/prepare.sh stock tree "kvm/series/$series" kvm/new >prepare.log 2>&1 ||
+# Nobody looks at what does not fit exactly.
+PATCH_FUZZ=0 kvm/prepare.sh stock tree "kvm/series/$series" kvm/new "$(headers_version "$headers")" >prepare.log 2>&1 ||
 	die "$release: $(sed -n '$s/^prepare.sh: //p' prepare.log)"
