@@ -51,7 +51,7 @@ for release; do
 		echo "kvm-pfnmap: $release: installed, used from the next load of KVM on"
 	else
 		keeps "$release"
-		clean "$release"
+		clean "$release" >/dev/null
 	fi
 done
 exit 0

@@ -17,6 +17,9 @@ cleanup() {
 		for mount in var/lib/dkms var/cache/ccache var/cache/apt/archives proc; do
 			! mountpoint -q "$dir/$mount" || umount "$dir/$mount"
 		done
+		for mount in "$dir"/lib/modules/*/updates/dkms; do
+			! mountpoint -q "$mount" || umount "$mount"
+		done
 	done
 }
 trap cleanup EXIT

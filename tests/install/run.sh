@@ -110,7 +110,7 @@ only_version() {
 	only_line kvm-pfnmap/ "^kvm-pfnmap/$1, $2, x86_64: installed\$" || return 1
 	find "$root/usr/src" "$root/var/lib/dkms/kvm-pfnmap" -maxdepth 1 \
 		\( -name 'kvm-pfnmap-*' -o -name '[0-9]*' \) ! -name "$1" \
-		! -name "kvm-pfnmap-$1" >"$work/out"
+		! -name "kvm-pfnmap-$1" ! -name kvm-pfnmap-git >"$work/out"
 	test ! -s "$work/out"
 }
 
@@ -127,9 +127,32 @@ another() {
 	rm -rf "$work/project"
 }
 
-again() {
-	run sh -c 'dkms remove kvm-pfnmap/'"$version"' --all; rm -f /tmp/built'
+build_all() {
 	run "/usr/src/kvm-pfnmap-$version/packaging/build-all.sh" "$@"
+}
+
+again() {
+	run dkms remove "kvm-pfnmap/$version" --all
+	build_all "$@"
+}
+
+# mokutil WORDS: a machine with Secure Boot, where the key is enrolled or not.
+mokutil() {
+	cat >"$root/usr/bin/mokutil" <<END
+#!/bin/sh
+case \$* in
+--sb-state) echo SecureBoot enabled ;;
+--test-key\ /var/lib/dkms/mok.pub) echo "\$2 $1" ;;
+*) exit 1 ;;
+esac
+END
+	chmod 755 "$root/usr/bin/mokutil"
+}
+
+# package_id RELEASE VERSION: the version that its headers say they are of.
+package_id() {
+	sed -i "s/\(LINUX_PACKAGE_ID \" Debian \).*\"/\1$2\"/" \
+		"$root/usr/src/linux-headers-$1/include/generated/package.h"
 }
 
 # one_line REGEX: all that was said but what is going on.
@@ -156,9 +179,6 @@ package=/tmp/kvm-pfnmap-dkms_${version}_all.deb
 tool=/tmp/kvm-pfnmap_${version}_amd64.deb
 src=$root/usr/src/kvm-pfnmap-$version
 
-plan=52
-[ -n "${CORE:-}" ] || plan=68
-echo "1..$plan"
 make_base
 make_root
 cp "$top/build/deb/${package##*/}" "$top/build/deb/${tool##*/}" "$root/tmp"
@@ -187,7 +207,8 @@ if [ -z "${CORE:-}" ]; then
 	boot "$old"
 	part load
 	ok "$old boots and loads ours" says "^kvm_amd: file .*/updates/dkms/.* loaded version $version"
-	ok 'the kernel log has the line' says "kvm: kvm-pfnmap $version, "
+	ok 'the kernel log has the line' \
+		says "kvm: kvm-pfnmap $version, source of Linux $old_version"
 	part pages
 	ok 'a guest uses the memory of bochs-drm' says '^outcome: works, 1024 of 1024 pages'
 	part qemu
@@ -196,7 +217,7 @@ fi
 for r in 9.9.0-1-amd64 "$ancient"; do
 	run dkms build "kvm-pfnmap/$version" -k "$r"
 	ok "DKMS skips $r" test "$status" -eq 77
-	run /etc/kernel/postinst.d/kvm-pfnmap "$r"
+	run /etc/kernel/postinst.d/dkms-kvm-pfnmap "$r"
 	ok 'and it can be installed' passes
 	rm -r "$root/lib/modules/$r"
 done
@@ -209,7 +230,8 @@ ok 'the old one keeps its modules' ours "$old"
 boot "$new"
 part load
 ok "$new boots and loads ours" says "^kvm_amd: file .*/updates/dkms/.* loaded version $version"
-ok 'the kernel log has the line' says "kvm: kvm-pfnmap $version, "
+ok 'the kernel log has the line' \
+	says "kvm: kvm-pfnmap $version, source of Linux $new_version"
 part pages
 ok 'a guest uses the memory of bochs-drm' says '^outcome: works, 1024 of 1024 pages'
 part status
@@ -263,12 +285,48 @@ mount -t tmpfs -o size=40m tmpfs "$root/var/lib/dkms"
 again "$new"
 ok 'a full disk is one line' one_line "^kvm-pfnmap: $new keeps its own KVM: .* MiB are needed"
 umount "$root/var/lib/dkms"
+mkdir -p "$root/lib/modules/$new/updates/dkms"
+mount -t tmpfs -o size=256k tmpfs "$root/lib/modules/$new/updates/dkms"
+again "$new"
+ok 'so is one where the modules go' one_line "^kvm-pfnmap: $new keeps its own KVM: the modules are not whole"
+ok 'and the kernel keeps its own' stock "$new"
+umount "$root/lib/modules/$new/updates/dkms"
+mokutil 'is not enrolled'
+again "$new"
+ok 'with Secure Boot, a key that is not enrolled is one line' \
+	one_line "^kvm-pfnmap: $new keeps its own KVM: Secure Boot is on, .* mokutil --import"
+ok 'and the kernel keeps its own' stock "$new"
+mokutil 'is already enrolled'
+build_all "$new"
+ok 'once it is enrolled, the modules are installed' ours "$new"
+rm "$root/usr/bin/mokutil"
+
+# What somebody else has left behind: each time the next run mends it.
+: >"$(ls "$root/lib/modules/$new/updates/dkms/"kvm-amd.ko*)"
+build_all "$new"
+ok 'a module that lost its content is replaced' ours "$new"
+rm "$root/lib/modules/$new/updates/dkms/"kvm.ko*
+build_all "$new"
+ok 'so is one that is gone' ours "$new"
+run dkms remove "kvm-pfnmap/$version" --all
+run dkms build "kvm-pfnmap/$version" -k "$new"
+rm "$root/var/lib/dkms/kvm-pfnmap/$version/$new/x86_64/module/"kvm-intel.ko*
+build_all "$new"
+ok 'a build of which a module is missing is done again' ours "$new"
+package_id "$new" 9.9-1
+build_all "$new"
+ok 'a kernel that became another one under its name is one line' \
+	says "^kvm-pfnmap: $new is of $new_version and its headers of 9.9-1: apt install linux-image-$new"
+ok 'and does not keep the modules' stock "$new"
+package_id "$new" "$new_version"
+build_all "$new"
+ok 'when they are of one version, it gets them' ours "$new"
 patches=$src/kvm/series/$KERNEL
 sed 's/^-.*struct/-no such struct/' "$patches"/0002-*.patch >"$patches/0009-broken.patch"
 again "$new"
 ok 'a patch that does not apply is one line' \
 	one_line "^kvm-pfnmap: $new keeps its own KVM: .*0009-broken.patch: does not apply"
-run /etc/kernel/postinst.d/kvm-pfnmap "$new"
+run /etc/kernel/postinst.d/dkms-kvm-pfnmap "$new"
 ok 'and the update of the kernel goes on' passes
 rm "$patches/0009-broken.patch"
 # A file that is not the package's survives when that is installed anew.
@@ -284,7 +342,7 @@ rm "$patches/0010-broken.patch"
 run dkms remove "kvm-pfnmap/$version" --all
 ok 'a build is killed' killed "$new"
 ok 'that leaves the stock modules' stock "$new"
-run "/usr/src/kvm-pfnmap-$version/packaging/build-all.sh" "$new"
+build_all "$new"
 ok 'the next one goes well' ours "$new"
 
 # The source comes later, here of the older kernel: that is enough.
@@ -308,13 +366,14 @@ if [ -z "${CORE:-}" ]; then
 	ok 'so can this one over it' passes
 	ok 'and its modules are the only ones again' only_version "$version" "$new"
 fi
+: >"$(ls "$root/lib/modules/$new/updates/dkms/"kvm-amd.ko*)"
 run apt-get -q -y remove kvm-pfnmap-dkms
 ok 'the package is removed, with one line a kernel' \
 	only_line "$new" "^kvm-pfnmap: $new: removed, its own KVM is used"
 ok 'the stock modules are back' stock "$new"
 left() {
 	find "$root/lib/modules" "$root/var/lib/dkms" "$root/usr/src" \
-		\( -path '*/updates/dkms*' -o -name 'kvm-pfnmap*' \) -print >"$work/out"
+		\( -path '*/updates/dkms*' -o -name 'kvm-pfnmap*' \) ! -path '*/kvm-pfnmap-git*' -print >"$work/out"
 	test ! -s "$work/out"
 }
 ok 'nothing is left' left
@@ -331,15 +390,31 @@ ok 'and so does probe' says_all '^  result  *first page only, then Bad address' 
 if [ -z "${CORE:-}" ]; then
 	part qemu
 	ok "a guest of Debian's QEMU does so, too" says 'kvm run failed Bad address'
+	mkdir "$root/tmp/project" "$root/usr/src/kvm-pfnmap-git"
+	for dir in "$root/tmp/project" "$root/usr/src/kvm-pfnmap-git"; do
+		cp -R "$top/VERSION" "$top/kernels.conf" "$top/kvm" "$top/packaging" \
+			"$top/scripts" "$dir"
+	done
+	run /tmp/project/packaging/install.sh install
+	ok 'make install wants the hooks of the package away' \
+		one_line '^install.sh: .*: apt purge kvm-pfnmap-dkms$'
 	run apt-get -q -y purge kvm-pfnmap-dkms kvm-pfnmap
-	ok 'purge leaves no file' test -z "$(find "$root/etc" "$root/usr" "$root/var/lib" -name '*kvm-pfnmap*')"
-	mkdir "$root/tmp/project"
-	cp -R "$top/VERSION" "$top/kernels.conf" "$top/kvm" "$top/packaging" "$top/scripts" \
-		"$root/tmp/project"
+	ok 'purge leaves no file' test -z "$(find "$root/etc" "$root/usr" "$root/var/lib" \
+		-name '*kvm-pfnmap*' ! -path '*/kvm-pfnmap-git*')"
+	run /usr/src/kvm-pfnmap-git/packaging/install.sh install
+	ok 'make install wants another directory than that of DKMS' \
+		one_line '^install.sh: /usr/src/kvm-pfnmap-git is where DKMS .*: move this directory'
 	run /tmp/project/packaging/install.sh install
 	ok 'make install does the same without the package' ours "$new"
 	run /tmp/project/packaging/install.sh uninstall
+	apt_install "$package"
+	ok 'the package takes its place' only_version "$version" "$new"
+	run apt-get -q -y purge kvm-pfnmap-dkms
+	run /tmp/project/packaging/install.sh install
+	run /tmp/project/packaging/install.sh uninstall
 	ok 'and make uninstall takes it away' left
+	ok 'but no directory of somebody else' test -e "$root/usr/src/kvm-pfnmap-git/VERSION"
 fi
 cleanup
 rm -rf --one-file-system "$root"
+echo "1..$number"
