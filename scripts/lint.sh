@@ -74,6 +74,12 @@ manual() {
 	mandoc -T lint -W warning cmd/kvm-pfnmap/kvm-pfnmap.1 2>/dev/null
 }
 
+# There is no address that mail to the authors could go to.
+packages() {
+	lintian --allow-root --fail-on warning \
+		--suppress-tags bogus-mail-host,bogus-mail-host-in-debian-changelog build/deb/*.changes
+}
+
 # One file a call, because what clang-tidy 14 says of va_list depends on the
 # files before. It counts the warnings that it does not show on standard error.
 clang_tidy() {
@@ -95,13 +101,14 @@ clang_format() {
 # shellcheck disable=SC2086 # files
 sources=$(printf '%s\n' $LINT_C | grep '[.]c$')
 
-echo 1..9
+echo 1..10
 check 'checkpatch: the patches' patches
 check 'checkpatch: the exporter and the new files of KVM' kernel_files
 check 'sparse: the files that the series changes' sparse_series
 check 'sparse: the exporter' sparse_exporter
 check 'shellcheck' shell_scripts
 check 'mandoc: the manual' manual
+check 'lintian: the packages' packages
 # shellcheck disable=SC2086 # files
 check 'cppcheck' cppcheck --quiet --std=c11 --enable=warning,portability,performance \
 	--inline-suppr -D_GNU_SOURCE -I. -Ilib/vmm -Iexporter -Itests $sources

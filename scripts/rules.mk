@@ -2,7 +2,7 @@
 # scripts/rules.mk - "make lint" and "make format", with the kernel's own tools where it has some.
 
 LINT := $(R)/lint
-LINT_PKGS := clang-format clang-tidy cppcheck mandoc perl shellcheck sparse
+LINT_PKGS := clang-format clang-tidy cppcheck lintian mandoc perl shellcheck sparse
 
 # The kernel's settings for clang-format, changed: lines may have 100 columns, which is what
 # checkpatch allows, and the columns of comments and of macros' values line up.
@@ -33,7 +33,7 @@ lint-tools: modules
 	$(Q)$(call LOCK,lint) $(MAKE) $(LINT)/checkpatch.pl $(LINT)/stock.sparse
 
 lint: check-lint
-check-lint: lint-tools programs
+check-lint: lint-tools programs $$(DEB)
 	$(Q)R=$(R) KDIR=$(KDIR) SERIES_DIR=$(SERIES_DIR) NEW_DIR=$(NEW_DIR) LINT_OBJS="$(LINT_OBJS)" \
 		LINT_FLAGS="$(UCFLAGS) $(CMD_FLAGS) $(UAPI_FLAGS)" LINT_C="$(LINT_C)" \
 		scripts/tap.sh $(B)/logs $(call part,lint) scripts/lint.sh
