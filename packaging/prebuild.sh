@@ -25,6 +25,7 @@ trap 'rm -rf stock' EXIT
 trap 'exit 130' INT TERM HUP
 kvm/prepare.sh "$(tarball)" stock 2>prepare.log ||
 	die "$release: $(sed -n '$s/^prepare.sh: //p' prepare.log)"
-# Nobody looks at what does not fit exactly.
-PATCH_FUZZ=0 kvm/prepare.sh stock tree "kvm/series/$series" kvm/new "$(headers_version "$headers")" >prepare.log 2>&1 ||
+# Nobody looks at what does not fit exactly. One line of context is what differs in the oldest
+# supported 6.12.
+PATCH_FUZZ=1 kvm/prepare.sh stock tree "kvm/series/$series" kvm/new "$(headers_version "$headers")" >prepare.log 2>&1 ||
 	die "$release: $(sed -n '$s/^prepare.sh: //p' prepare.log)"
