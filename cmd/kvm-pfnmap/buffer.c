@@ -24,14 +24,13 @@
 #include <xf86drmMode.h>
 
 #include "cmd/kvm-pfnmap/buffer.h"
+#include "cmd/kvm-pfnmap/tool.h"
 #include "lib/vmm/vmm.h"
 
 #define WIDTH  1024u /* of 4 bytes a pixel: a page a line */
 #define HEIGHT (BUFFER_SIZE / BUFFER_PAGE)
 
 #define HUGE_PAGE (2u << 20)
-
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 /* Where dumb buffers are system memory as long as no display shows them. */
 static const char *const in_system_memory[] = { "bochs-drm", "qxl", "vgem", "virtio_gpu" };
@@ -165,18 +164,19 @@ static enum buffer_status gbm(struct buffer *b, int fd)
 	return map(b, buf, 0, BUFFER_SIZE);
 }
 
-/* By the driver's own call. */
-static enum buffer_status own(struct buffer *b, int fd, const char *name)
+/* Drivers that are asked by a call of their own. */
+static const struct {
+	const char *name;
+	enum buffer_status (*make)(struct buffer *b, int fd);
+} own_calls[] = { { "amdgpu", amdgpu }, { "radeon", radeon }, { "nouveau", nouveau } };
+
+/* make: of own_calls. */
+static enum buffer_status own(struct buffer *b, int fd,
+			      enum buffer_status (*make)(struct buffer *b, int fd))
 {
-	enum buffer_status status;
+	enum buffer_status status = make(b, fd);
 	char *render;
 
-	if (!strcmp(name, "amdgpu"))
-		status = amdgpu(b, fd);
-	else if (!strcmp(name, "radeon"))
-		status = radeon(b, fd);
-	else
-		status = nouveau(b, fd);
 	if (status != BUFFER_PERMISSION || drmGetNodeTypeFromFd(fd) == DRM_NODE_RENDER)
 		return status;
 	/* Where somebody else has the display, this node gives only dumb buffers. */
@@ -187,17 +187,16 @@ static enum buffer_status own(struct buffer *b, int fd, const char *name)
 	return status;
 }
 
-static bool is_one_of(const char *name, const char *const *names, size_t n)
+static bool is_in_system_memory(const char *name)
 {
-	for (size_t i = 0; i < n; i++)
-		if (!strcmp(name, names[i]))
+	for (size_t i = 0; i < ARRAY_SIZE(in_system_memory); i++)
+		if (!strcmp(name, in_system_memory[i]))
 			return true;
 	return false;
 }
 
 enum buffer_status buffer_drm(struct buffer *b, const char *path)
 {
-	static const char *const with_own[] = { "amdgpu", "radeon", "nouveau" };
 	int fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	drmVersionPtr version;
 	char name[40];
@@ -212,16 +211,18 @@ enum buffer_status buffer_drm(struct buffer *b, const char *path)
 	snprintf(name, sizeof(name), "%.*s", version->name_len, version->name);
 	drmFreeVersion(version);
 
-	if (is_one_of(name, with_own, ARRAY_SIZE(with_own))) {
+	for (size_t i = 0; i < ARRAY_SIZE(own_calls); i++) {
+		if (strcmp(name, own_calls[i].name))
+			continue;
 		snprintf(b->what, sizeof(b->what), "GTT buffer of %s", name);
-		return own(b, fd, name);
+		return own(b, fd, own_calls[i].make);
 	}
 	if (drmGetNodeTypeFromFd(fd) == DRM_NODE_RENDER) {
 		snprintf(b->what, sizeof(b->what), "GBM buffer of %s", name);
 		return gbm(b, fd);
 	}
 	snprintf(b->what, sizeof(b->what), "dumb buffer of %s", name);
-	b->video = !is_one_of(name, in_system_memory, ARRAY_SIZE(in_system_memory));
+	b->video = !is_in_system_memory(name);
 	return dumb(b, fd);
 }
 

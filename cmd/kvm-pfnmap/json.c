@@ -116,3 +116,11 @@ void json_null(struct json *j, const char *key)
 {
 	json_string(j, key, NULL);
 }
+
+void json_count(struct json *j, const char *key, long long value)
+{
+	if (value < 0)
+		json_null(j, key);
+	else
+		json_int(j, key, value);
+}

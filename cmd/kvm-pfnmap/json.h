@@ -28,5 +28,7 @@ void json_string(struct json *j, const char *key, const char *value);
 void json_int(struct json *j, const char *key, long long value);
 void json_bool(struct json *j, const char *key, bool value);
 void json_null(struct json *j, const char *key);
+/* A number that is not known when it is negative: null then. */
+void json_count(struct json *j, const char *key, long long value);
 
 #endif

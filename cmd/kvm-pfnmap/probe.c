@@ -672,22 +672,12 @@ static void write_record(struct json *j, const struct target *t, const struct re
 	json_int(j, "pages", r->pages);
 	json_int(j, "pages_tried", r->tried);
 	json_int(j, "pages_usable", r->usable);
-	if (r->verdict == REFUSED)
-		json_int(j, "first_bad_page", r->first_bad);
-	else
-		json_null(j, "first_bad_page");
+	json_count(j, "first_bad_page", r->verdict == REFUSED ? (long long)r->first_bad : -1);
 	json_int(j, "kvm_run_calls", r->runs);
-	if (r->exits >= 0)
-		json_int(j, "exits", r->exits);
-	else
-		json_null(j, "exits");
+	json_count(j, "exits", r->exits);
 	json_open(j, "mapped", '{');
-	for (size_t i = 0; i < ARRAY_SIZE(stats); i++) {
-		if (r->mapped[i] >= 0)
-			json_int(j, stats[i], r->mapped[i]);
-		else
-			json_null(j, stats[i]);
-	}
+	for (size_t i = 0; i < ARRAY_SIZE(stats); i++)
+		json_count(j, stats[i], r->mapped[i]);
 	json_close(j, '}');
 	json_close(j, '}');
 }

@@ -103,6 +103,7 @@ static enum exit_code put_back(struct reload *r, const char *what, int err)
 	const struct kvm_state *s = &r->before;
 	const char *kvm = s->kvm.file.path, *vendor = s->vendor.file.path;
 	bool own = !kvm[0] || (s->vendor.there && !vendor[0]);
+	const char *which = own ? "the kernel's own modules" : "the modules of before";
 	char own_kvm[PATH_MAX], own_vendor[PATH_MAX];
 	int ret;
 
@@ -122,12 +123,9 @@ static enum exit_code put_back(struct reload *r, const char *what, int err)
 	if (ret)
 		return end(r, EXIT_BROKEN, "failed",
 			   "%s: %s; and %s do not load: %s; KVM is not loaded, dmesg says why",
-			   what, strerror(-err),
-			   own ? "the kernel's own modules" : "the modules of before",
-			   strerror(-ret));
+			   what, strerror(-err), which, strerror(-ret));
 	return end(r, EXIT_REFUSED, "restored", "%s: %s; %s are loaded %s%s", what, strerror(-err),
-		   own ? "the kernel's own modules" : "the modules of before",
-		   own ? "instead" : "again", explain(err));
+		   which, own ? "instead" : "again", explain(err));
 }
 
 static enum exit_code swap(struct reload *r)

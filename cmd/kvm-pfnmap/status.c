@@ -345,10 +345,7 @@ static void write_reload(struct json *j, const struct facts *f)
 	json_bool(j, "possible", !obstacle);
 	json_string(j, "reason", obstacle);
 	json_bool(j, "all_processes_seen", f->users.complete);
-	if (f->users.refcount >= 0)
-		json_int(j, "refcount", f->users.refcount);
-	else
-		json_null(j, "refcount");
+	json_count(j, "refcount", f->users.refcount);
 	json_string(j, "holders", f->users.holders[0] ? f->users.holders : NULL);
 	json_int(j, "users_total", (long long)f->users.total);
 	json_open(j, "users", '[');

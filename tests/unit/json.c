@@ -337,6 +337,8 @@ static void documents(void)
 	json_int(j, "zero", 0);
 	json_int(j, "least", LLONG_MIN);
 	json_int(j, "most", LLONG_MAX);
+	json_count(j, "none counted", 0);
+	json_count(j, "not counted", -1);
 	json_string(j, "", "");
 	json_close(j, '}');
 	finish("{\n"
@@ -348,6 +350,8 @@ static void documents(void)
 	       "  \"zero\": 0,\n"
 	       "  \"least\": -9223372036854775808,\n"
 	       "  \"most\": 9223372036854775807,\n"
+	       "  \"none counted\": 0,\n"
+	       "  \"not counted\": null,\n"
 	       "  \"\": \"\"\n"
 	       "}\n",
 	       "an object of each kind of value");
