@@ -222,6 +222,15 @@ void buf_open(struct buf *b, const struct pfnmap_create *spec)
 		tap_bail("PFNMAP_CREATE of %s: %s", buf_name(b), strerror(errno));
 }
 
+void buf_open_named(struct buf *b, const struct pfnmap_create *spec)
+{
+	*b = (struct buf){ .spec = *spec, .size = (size_t)spec->pages * KIT_PAGE };
+	b->fd = open(PFNMAP_BUFFER_PATH, O_RDWR | O_CLOEXEC);
+	if (b->fd < 0 || ioctl(b->fd, PFNMAP_CREATE, spec))
+		tap_bail("%s: %s", PFNMAP_BUFFER_PATH, strerror(errno));
+	b->start = buf_report(b);
+}
+
 bool buf_missing(const struct pfnmap_create *spec)
 {
 	struct buf b;

@@ -119,6 +119,9 @@ bool buf_try_open(struct buf *b, const struct pfnmap_create *spec);
 /* The same without an exception. */
 void buf_open(struct buf *b, const struct pfnmap_create *spec);
 
+/* The buffer with the name, PFNMAP_BUFFER_PATH, for programs that take a path. Bails. */
+void buf_open_named(struct buf *b, const struct pfnmap_create *spec);
+
 /*
  * Can this host not have such a buffer, because there is no device with memory? Then a check is
  * counted as skipped, which says so.

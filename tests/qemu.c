@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -37,19 +36,10 @@ static long long now_ms(void)
 
 void qemu_buf(struct buf *b, unsigned int order)
 {
-	*b = (struct buf){
-		.spec = {
-			.kind = PFNMAP_NONCOMPOUND,
-			.insert = PFNMAP_INSERT_AROUND,
-			.order = order,
-			.pages = QEMU_PAGES,
-		},
-		.size = QEMU_PAGES * KIT_PAGE,
-	};
-	b->fd = open(PFNMAP_BUFFER_PATH, O_RDWR | O_CLOEXEC);
-	if (b->fd < 0 || ioctl(b->fd, PFNMAP_CREATE, &b->spec))
-		tap_bail("%s: %s", PFNMAP_BUFFER_PATH, strerror(errno));
-	buf_mark(b);
+	buf_open_named(b, &(struct pfnmap_create){ .kind = PFNMAP_NONCOMPOUND,
+						   .insert = PFNMAP_INSERT_AROUND,
+						   .order = order,
+						   .pages = QEMU_PAGES });
 }
 
 unsigned int qemu_written(const struct buf *b, unsigned int stride, unsigned long seed)

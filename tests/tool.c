@@ -29,28 +29,36 @@
 #define LIBRARY "/machine/lib/x86_64-linux-gnu:/machine/usr/lib/x86_64-linux-gnu"
 #define DRI	"/dev/dri"
 
+void tool_copy(const char *from, const char *to, mode_t mode, off_t size)
+{
+	int in = open(from, O_RDONLY | O_CLOEXEC);
+	int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+	char bytes[1 << 16];
+	ssize_t n;
+
+	if (in < 0 || out < 0)
+		tap_bail("cannot copy %s to %s: %s", from, to, strerror(errno));
+	while ((n = read(in, bytes, sizeof(bytes))) > 0)
+		if (write(out, bytes, n) != n)
+			tap_bail("%s: %s", to, strerror(errno));
+	if (n < 0 || (size && ftruncate(out, size)))
+		tap_bail("cannot copy %s to %s: %s", from, to, strerror(errno));
+	close(in);
+	close(out);
+}
+
 static void copy_tool(void)
 {
-	char path[512], bytes[1 << 16];
 	const char *build = getenv("BUILD");
-	int from, to;
-	ssize_t n;
+	char path[512];
 
 	if (!access(TOOL, X_OK))
 		return;
 	if (!build)
 		tap_bail("BUILD is not set: the machine's path of the build directory");
 	snprintf(path, sizeof(path), "/machine%s/bin/kvm-pfnmap", build);
-	from = open(path, O_RDONLY | O_CLOEXEC);
-	to = open(TOOL ".new", O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
-	if (from < 0 || to < 0)
-		tap_bail("%s: %s", path, strerror(errno));
-	while ((n = read(from, bytes, sizeof(bytes))) > 0)
-		if (write(to, bytes, n) != n)
-			tap_bail(TOOL ": %s", strerror(errno));
-	close(from);
-	close(to);
-	if (n < 0 || rename(TOOL ".new", TOOL))
+	tool_copy(path, TOOL ".new", 0755, 0);
+	if (rename(TOOL ".new", TOOL))
 		tap_bail(TOOL ": %s", strerror(errno));
 }
 

@@ -45,6 +45,9 @@ void tool_check(const struct tool *t, int status, const char *regex, const char 
 #define tool_machine(path, ...) tool_machine_args(path, (const char *const[]){ __VA_ARGS__, NULL })
 int tool_machine_args(const char *path, const char *const *args);
 
+/* Copy a file of the host's, or its first size bytes unless that is 0. */
+void tool_copy(const char *from, const char *to, mode_t mode, off_t size);
+
 /* Make a directory of the host with all above it, as far as they are not there. */
 void tool_dirs(const char *path);
 

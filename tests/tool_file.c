@@ -7,10 +7,8 @@
  * back; with one that waits for a driver for ever.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -34,14 +32,10 @@ static void probe(const char *path, const char *part)
 	tool_run(&t, "probe", "--file", file);
 }
 
-/* The buffer with the name, as the tool finds it. */
+/* The buffer with the name, with a word of its own in each page. */
 static void open_buffer(struct buf *b, const struct pfnmap_create *spec)
 {
-	*b = (struct buf){ .spec = *spec, .size = (size_t)spec->pages * KIT_PAGE };
-	b->fd = open(PFNMAP_BUFFER_PATH, O_RDWR | O_CLOEXEC);
-	if (b->fd < 0 || ioctl(b->fd, PFNMAP_CREATE, &b->spec))
-		tap_bail("%s: %s", PFNMAP_BUFFER_PATH, strerror(errno));
-	buf_mark(b);
+	buf_open_named(b, spec);
 	for (uint32_t i = 0; i < spec->pages; i++)
 		buf_set_word(b, (uint64_t)i * KIT_PAGE + 8 * (i % 512), i + 1);
 }

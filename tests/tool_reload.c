@@ -33,24 +33,6 @@
 static struct tool t;
 static char stock_dir[256], our_dir[256];
 
-static void copy(const char *from, const char *to, off_t size)
-{
-	char bytes[1 << 16];
-	int in = open(from, O_RDONLY | O_CLOEXEC);
-	int out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	ssize_t n;
-
-	if (in < 0 || out < 0)
-		tap_bail("cannot copy %s to %s: %s", from, to, strerror(errno));
-	while ((n = read(in, bytes, sizeof(bytes))) > 0)
-		if (write(out, bytes, n) != n)
-			tap_bail("%s: %s", to, strerror(errno));
-	close(in);
-	if (size && ftruncate(out, size))
-		tap_bail("%s: %s", to, strerror(errno));
-	close(out);
-}
-
 /* One of the three of KVM, from the initramfs; size: 0, or cut it off there. */
 static void install(const char *kind, const char *module, off_t size)
 {
@@ -58,7 +40,13 @@ static void install(const char *kind, const char *module, off_t size)
 
 	snprintf(from, sizeof(from), "/modules/%s/%s.ko", kind, module);
 	snprintf(to, sizeof(to), "%s/%s.ko", strcmp(kind, "stock") ? our_dir : stock_dir, module);
-	copy(from, to, size);
+	tool_copy(from, to, 0644, size);
+}
+
+static void install_ours(void)
+{
+	install("patched", "kvm", 0);
+	install("patched", "kvm-amd", 0);
 }
 
 static void uninstall_ours(void)
@@ -98,7 +86,7 @@ static void make_root(void)
 	for (size_t i = 0; i < 2; i++) {
 		snprintf(from, sizeof(from), "/modules/%s.ko", others[i]);
 		snprintf(path, sizeof(path), "%s/%s.ko", dir, others[i]);
-		copy(from, path, 0);
+		tool_copy(from, path, 0644, 0);
 	}
 	install("stock", "kvm", 0);
 	install("stock", "kvm-amd", 0);
@@ -286,8 +274,7 @@ static void test_gone(void)
 	reload(0, "^KVM is now stock, .*/kernel/arch/x86/kvm/kvm.ko $", false,
 	       "to stock, when ours is removed");
 
-	install("patched", "kvm", 0);
-	install("patched", "kvm-amd", 0);
+	install_ours();
 	depmod();
 	reload(0, "^KVM is now kvm-pfnmap ", true, "to patched again");
 	alter("kvm", "srcversion=");
@@ -320,8 +307,7 @@ int main(void)
 	tool_ok(&t, 3, "^kvm-pfnmap: reload: only root can reload modules: use sudo $",
 		"reload: not root");
 	t.uid = 0;
-	install("patched", "kvm", 0);
-	install("patched", "kvm-amd", 0);
+	install_ours();
 	misbuild("kvm-amd");
 	depmod();
 	tool_run(&t, "reload", "--dirname", ROOT);
@@ -340,8 +326,7 @@ int main(void)
 	t.no_modules = false;
 	status("stock", "stock", "possible: nothing uses KVM");
 
-	install("patched", "kvm", 0);
-	install("patched", "kvm-amd", 0);
+	install_ours();
 	depmod();
 	status("stock", "kvm-pfnmap", "possible: nothing uses KVM");
 	test_users();
