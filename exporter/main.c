@@ -10,7 +10,8 @@
  *
  * Lock order: mmap_lock, then pfnmap_buffer.lock (taken in faults), then what
  * unmap_mapping_range() takes. So nothing that holds the buffer's lock takes
- * mmap_lock, copies from or to user space included.
+ * mmap_lock, copies from or to user space included. Nobody holds the locks of two
+ * buffers: a fault that unmaps another one does it without either.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -43,7 +44,7 @@ struct pfnmap_buffer {
 	struct list_head old;		/* sets kept by PFNMAP_KEEP_OLD */
 	u32 old_nr;			/* pages in them */
 	struct list_head eager;		/* struct eager_mm */
-	bool refuse;
+	u32 refuse;			/* enum pfnmap_refuse */
 	u32 hold;			/* enum pfnmap_hold; read without the lock, too */
 	wait_queue_head_t released;	/* hold is PFNMAP_HOLD_OFF */
 	u64 mappings;			/* VMAs */
@@ -162,7 +163,7 @@ static void buffer_clear(struct pfnmap_buffer *buf)
 		pages_free(buf->pages);
 	buf->pages = NULL;
 	buf->spec.pages = 0;
-	buf->refuse = false;
+	buf->refuse = PFNMAP_REFUSE_OFF;
 	set_hold(buf, PFNMAP_HOLD_OFF);
 	buf->faults = 0;
 	buf->mkwrites = 0;
@@ -281,11 +282,42 @@ static vm_fault_t hold_fault(struct pfnmap_buffer *buf, struct vm_fault *vmf, u3
 	return fatal_signal_pending(current) ? VM_FAULT_SIGBUS : VM_FAULT_NOPAGE;
 }
 
+/* The repetition of a fault; there is none for a caller that does not wait. */
+static vm_fault_t retry_fault(struct vm_fault *vmf)
+{
+	if (!(vmf->flags & FAULT_FLAG_RETRY_NOWAIT))
+		mmap_read_unlock(vmf->vma->vm_mm);
+	return VM_FAULT_RETRY;
+}
+
+/*
+ * End a fault without success. Called without the buffer's lock: mmap_lock keeps the
+ * buffer, and whoever releases that is done with it.
+ */
+static vm_fault_t refuse_fault(struct pfnmap_buffer *buf, struct vm_fault *vmf, u32 refuse,
+			       bool may_retry)
+{
+	switch (refuse) {
+	case PFNMAP_REFUSE_UNMAP:
+		buffer_unmap(buf);
+		break;
+	case PFNMAP_REFUSE_UNMAP_NAMED:
+		buffer_unmap(shared_buffer);
+		break;
+	case PFNMAP_REFUSE_RETRY:
+		if (may_retry && fault_flag_allow_retry_first(vmf->flags))
+			return retry_fault(vmf);
+		break;
+	}
+	return VM_FAULT_SIGBUS;
+}
+
 static vm_fault_t buffer_fault(struct vm_fault *vmf)
 {
 	struct pfnmap_buffer *buf = vmf->vma->vm_private_data;
+	u32 hold, refuse;
 	vm_fault_t ret;
-	u32 hold;
+	bool refused;
 
 	mutex_lock(&buf->lock);
 	buf->faults++;
@@ -297,11 +329,12 @@ static vm_fault_t buffer_fault(struct vm_fault *vmf)
 		mutex_lock(&buf->lock);
 	}
 
-	ret = VM_FAULT_SIGBUS;
-	if (buffer_faults(buf))
+	refused = !buffer_faults(buf);
+	refuse = buf->refuse;
+	if (!refused)
 		ret = insert_for_fault(buf, vmf);
 	mutex_unlock(&buf->lock);
-	return ret;
+	return refused ? refuse_fault(buf, vmf, refuse, true) : ret;
 }
 
 static vm_fault_t buffer_huge_fault(struct vm_fault *vmf, huge_fault_size size)
@@ -323,13 +356,15 @@ static vm_fault_t buffer_huge_fault(struct vm_fault *vmf, huge_fault_size size)
 static vm_fault_t buffer_pfn_mkwrite(struct vm_fault *vmf)
 {
 	struct pfnmap_buffer *buf = vmf->vma->vm_private_data;
-	vm_fault_t ret;
+	bool refused;
+	u32 refuse;
 
 	mutex_lock(&buf->lock);
 	buf->mkwrites++;
-	ret = buffer_faults(buf) ? 0 : VM_FAULT_SIGBUS;
+	refused = !buffer_faults(buf);
+	refuse = buf->refuse;
 	mutex_unlock(&buf->lock);
-	return ret;
+	return refused ? refuse_fault(buf, vmf, refuse, false) : 0;
 }
 
 static void buffer_vm_open(struct vm_area_struct *vma)
@@ -585,7 +620,7 @@ unlock:
 
 static int buffer_refuse(struct pfnmap_buffer *buf, unsigned long arg)
 {
-	if (arg > 1)
+	if (arg >= PFNMAP_NR_REFUSES)
 		return -EINVAL;
 
 	mutex_lock(&buf->lock);

@@ -191,8 +191,31 @@ struct pfnmap_stats {
 #define PFNMAP_FREE		_IO(PFNMAP_IOC, 4)
 
 /*
- * Argument, by value: 1, and from now on every fault ends in SIGBUS, or 0. What
- * is mapped stays mapped. Works on a buffer without pages.
+ * Argument of PFNMAP_REFUSE. What the fault handlers of GPU drivers do before they
+ * fail, since they have to move a buffer and find no room for it.
+ */
+enum pfnmap_refuse {
+	PFNMAP_REFUSE_OFF,
+	/* Nothing. */
+	PFNMAP_REFUSE_FAIL,
+	/* Remove every page table entry of this buffer, as PFNMAP_REVOKE does. */
+	PFNMAP_REFUSE_UNMAP,
+	/* Those of another buffer, PFNMAP_BUFFER_PATH, whatever it has. */
+	PFNMAP_REFUSE_UNMAP_NAMED,
+	/*
+	 * The first attempt at a fault, if it may be repeated, releases mmap_lock and
+	 * ends in VM_FAULT_RETRY. Others fail.
+	 */
+	PFNMAP_REFUSE_RETRY,
+	PFNMAP_NR_REFUSES
+};
+
+/*
+ * Argument, by value: an enum pfnmap_refuse. Unless it is PFNMAP_REFUSE_OFF, from
+ * now on every fault ends in SIGBUS. What is mapped stays mapped until there is a
+ * fault that removes it. pfn_mkwrite cannot be repeated: PFNMAP_REFUSE_RETRY is as
+ * PFNMAP_REFUSE_FAIL for it. A mapping that an mmap() of another process is about to
+ * make with PFNMAP_INSERT_ALL may be overlooked. Works on a buffer without pages.
  */
 #define PFNMAP_REFUSE		_IO(PFNMAP_IOC, 5)
 

@@ -366,6 +366,75 @@ static const char *refuse(struct buf *b)
 	return NULL;
 }
 
+/* Read a byte and see what happens and how many faults the buffer of that memory takes. */
+#define READ(b, p, signal, nr)                               \
+	do {                                                 \
+		uint64_t before_ = buf_stats(b).faults;      \
+                                                             \
+		MUST(touch(p, -1) == (signal));              \
+		MUST(buf_stats(b).faults - before_ == (nr)); \
+	} while (0)
+
+/*
+ * What else a fault does before it ends in SIGBUS. Of two mappings one is there in full, and the
+ * other one has the fault.
+ */
+static const char *refuse_how(struct buf *b, const struct buf *named, uint8_t *there,
+			      unsigned int how)
+{
+	unsigned int attempts = how == PFNMAP_REFUSE_RETRY ? 2 : 1;
+	bool unmaps = how == PFNMAP_REFUSE_UNMAP, unmaps_named = how == PFNMAP_REFUSE_UNMAP_NAMED;
+	uint8_t *p = map(b), *q = map(b);
+
+	MUST(p != MAP_FAILED && q != MAP_FAILED);
+	MUST(!ioctl(b->fd, PFNMAP_REVOKE));
+	fill(p, b, 1);
+	MUST(!touch(there, -1));
+	MUST(!ioctl(b->fd, PFNMAP_REFUSE, how));
+	MUST(filled(p, b, 1)); /* what is mapped stays mapped */
+	READ(named, there, 0, 0);
+
+	READ(b, q, SIGBUS, attempts);
+	READ(b, p, unmaps ? SIGBUS : 0, unmaps);
+	READ(b, p + b->size - 1, unmaps ? SIGBUS : 0, unmaps);
+	READ(named, there, 0, unmaps_named);
+
+	/* A write to what was mapped for reading. */
+	if (b->spec.flags & PFNMAP_CREATE_MKWRITE) {
+		uint64_t mkwrites;
+
+		MUST(!ioctl(b->fd, PFNMAP_REFUSE, PFNMAP_REFUSE_OFF));
+		MUST(!ioctl(b->fd, PFNMAP_REVOKE));
+		MUST(!touch(p, -1) && !touch(p + PAGE, -1));
+		MUST(!ioctl(b->fd, PFNMAP_REFUSE, how));
+		mkwrites = buf_stats(b).mkwrites;
+		MUST(touch(p, 1) == SIGBUS);
+		MUST(buf_stats(b).mkwrites == mkwrites + 1);
+		READ(b, p + PAGE, unmaps ? SIGBUS : 0, unmaps);
+		READ(named, there, 0, unmaps_named);
+	}
+
+	MUST(!ioctl(b->fd, PFNMAP_REFUSE, PFNMAP_REFUSE_OFF));
+	MUST(filled(p, b, 1) && filled(q, b, 1));
+	MUST(!munmap(p, b->size) && !munmap(q, b->size));
+	return NULL;
+}
+
+static const char *refuse_all(struct buf *b)
+{
+	struct buf named;
+	const char *why = NULL;
+
+	buf_open_named(&named, &(struct pfnmap_create){ .kind = PFNMAP_SINGLE, .pages = 1 });
+	buf_map(&named, KIT_RW);
+	for (unsigned int how = PFNMAP_REFUSE_FAIL; how < PFNMAP_NR_REFUSES && !why; how++)
+		why = refuse_how(b, &named, (uint8_t *)named.map, how);
+	buf_unmap(&named);
+	MUST(!ioctl(named.fd, PFNMAP_FREE, 0));
+	buf_close(&named);
+	return why;
+}
+
 struct toucher {
 	uint8_t *p;
 	uint8_t seen;
@@ -631,6 +700,7 @@ static const struct {
 	{ "move", move },
 	{ "free", free_pages },
 	{ "refuse", refuse },
+	{ "every way to refuse", refuse_all },
 	{ "hold", hold },
 	{ "fork", forked },
 	{ "partial mappings", partial },
@@ -786,7 +856,8 @@ static void misuse(void)
 	FAILS(ioctl(fd, PFNMAP_CHECK_OLD, NULL), EFAULT);
 	FAILS(ioctl(fd, PFNMAP_MOVE, 2), EINVAL);
 	FAILS(ioctl(fd, PFNMAP_FREE, -1L), EINVAL);
-	FAILS(ioctl(fd, PFNMAP_REFUSE, 2), EINVAL);
+	FAILS(ioctl(fd, PFNMAP_REFUSE, PFNMAP_NR_REFUSES), EINVAL);
+	FAILS(ioctl(fd, PFNMAP_REFUSE, -1L), EINVAL);
 	FAILS(ioctl(fd, PFNMAP_HOLD, PFNMAP_NR_HOLDS), EINVAL);
 	FAILS(ioctl(fd, PFNMAP_HOLD, -1L), EINVAL);
 	FAILS(map_part(&b, 0, 9 * PAGE), EINVAL);
@@ -843,6 +914,13 @@ static void shared_buffer(void)
 	tap_ok(p != MAP_FAILED && q != MAP_FAILED, "mapped through two descriptors");
 	fill(p, &a, 1);
 	tap_ok(filled(q, &b, 1), "they map the same pages");
+	munmap(p, a.size);
+	p = map(&a);
+	ioctl(a.fd, PFNMAP_REFUSE, PFNMAP_REFUSE_UNMAP_NAMED);
+	tap_ok(!touch(q, -1) && touch(p, -1) == SIGBUS && touch(q, -1) == SIGBUS,
+	       "a fault that unmaps the shared buffer may be its own");
+	ioctl(a.fd, PFNMAP_REFUSE, PFNMAP_REFUSE_OFF);
+	tap_ok(filled(p, &b, 1), "it is served again");
 	tap_ok(!ioctl(b.fd, PFNMAP_FREE, 0), "freed through one");
 	tap_is(touch(p, -1), SIGBUS, "gone from the other");
 	FAILS(ioctl(b.fd, PFNMAP_CREATE, &b.spec), EBUSY);
