@@ -12,6 +12,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/kit.h"
@@ -592,4 +593,24 @@ int kit_touch(struct vcpu *v, enum kit_access access, uint64_t gpa, uint64_t val
 bool kit_efault(const struct guest_outcome *out)
 {
 	return out->end == GUEST_RUN_FAILED && out->err == EFAULT;
+}
+
+bool kit_prefaults(void)
+{
+	return kit_kernel(6, 12) && kit_tdp();
+}
+
+int kit_prefault(struct vcpu *v, struct kvm_pre_fault_memory *range)
+{
+	return vmm_ioctl(v->fd, KVM_PRE_FAULT_MEMORY, range);
+}
+
+int64_t kit_cpu_ms(const struct vcpu *v)
+{
+	struct timespec ts;
+	clockid_t clock;
+
+	if (pthread_getcpuclockid(v->thread, &clock) || clock_gettime(clock, &ts))
+		return -1;
+	return ts.tv_sec * 1000ll + ts.tv_nsec / 1000000;
 }

@@ -237,4 +237,32 @@ int kit_touch(struct vcpu *v, enum kit_access access, uint64_t gpa, uint64_t val
 /* Did KVM_RUN fail with EFAULT? */
 bool kit_efault(const struct guest_outcome *out);
 
+/* ---- faults ahead of the guest ---- */
+
+/* Newer than the headers of Debian 12. */
+#ifndef KVM_CAP_PRE_FAULT_MEMORY
+#define KVM_CAP_PRE_FAULT_MEMORY 236
+#define KVM_PRE_FAULT_MEMORY	 _IOWR(KVMIO, 0xd5, struct kvm_pre_fault_memory)
+struct kvm_pre_fault_memory {
+	__u64 gpa;
+	__u64 size;
+	__u64 flags;
+	__u64 padding[5];
+};
+#endif
+
+/* Does the host's KVM have the call? Linux 6.1 has not, and shadow paging neither. */
+bool kit_prefaults(void);
+
+/* KVM_PRE_FAULT_MEMORY: 0 or -errno; *range then tells what is left. */
+int kit_prefault(struct vcpu *v, struct kvm_pre_fault_memory *range);
+
+/* ---- calls that may not come back ---- */
+
+/*
+ * The processor time of a vCPU's thread in milliseconds, between vcpu_start() and vcpu_join(); -1
+ * if it has ended.
+ */
+int64_t kit_cpu_ms(const struct vcpu *v);
+
 #endif
