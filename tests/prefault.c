@@ -17,18 +17,6 @@
 
 #include "tests/kit.h"
 
-/* Newer than the headers of Debian 12. */
-#ifndef KVM_CAP_PRE_FAULT_MEMORY
-#define KVM_CAP_PRE_FAULT_MEMORY 236
-#define KVM_PRE_FAULT_MEMORY	 _IOWR(KVMIO, 0xd5, struct kvm_pre_fault_memory)
-struct kvm_pre_fault_memory {
-	__u64 gpa;
-	__u64 size;
-	__u64 flags;
-	__u64 padding[5];
-};
-#endif
-
 #define OTHER_SLOT (KIT_SLOT + 1)
 #define OTHER_GPA  (KIT_GPA + 0x20000000ull)
 #define STORM	   1000
@@ -47,12 +35,6 @@ static const struct pfnmap_create specs[] = {
 	{ .kind = PFNMAP_COMPOUND, .insert = PFNMAP_INSERT_PMD, .order = 9, .pages = 1024 },
 };
 
-/* *range then tells what is left. */
-static int prefault(struct vcpu *v, struct kvm_pre_fault_memory *range)
-{
-	return vmm_ioctl(v->fd, KVM_PRE_FAULT_MEMORY, range);
-}
-
 /* One call, from page `first` to the end of the buffer; true if it left off at page `stop`. */
 static bool prefault_stops(struct vcpu *v, const struct buf *b, uint32_t first, uint32_t stop,
 			   int want)
@@ -62,7 +44,7 @@ static bool prefault_stops(struct vcpu *v, const struct buf *b, uint32_t first, 
 		.gpa = KIT_GPA + (uint64_t)first * KIT_PAGE,
 		.size = (uint64_t)(end - first) * KIT_PAGE,
 	};
-	int ret = prefault(v, &range);
+	int ret = kit_prefault(v, &range);
 
 	if (ret == want && range.gpa == KIT_GPA + (uint64_t)stop * KIT_PAGE &&
 	    range.size == (uint64_t)(end - stop) * KIT_PAGE)
@@ -89,9 +71,8 @@ static int64_t faults_of(struct vcpu *v, enum guest_op op, uint64_t gpa, uint64_
 }
 
 /*
- * Have the guest's program and page tables mapped before faults are counted. It takes a KVM_RUN
- * anyway: when a memslot has gone, KVM of 6.12 drops the vCPU's page tables only there, and until
- * then stock and patched KVM_PRE_FAULT_MEMORY tries again and again, until there is a signal.
+ * Have the guest's program and page tables mapped, so that only faults in the buffer are counted
+ * from here on.
  */
 static void warm_up(struct vcpu *v)
 {
@@ -128,6 +109,7 @@ static void test_used(struct vcpu *v, const struct buf *b)
 	if (!tap_ok(!why, "%s: counts and flags are as before", buf_name(b)))
 		tap_diag("%s", why);
 
+	warm_up(v);
 	touched = buf_stats(b).faults;
 	tap_is(faults_of(v, GUEST_READ, KIT_GPA, b->size), 0, "%s: the guest reads without a fault",
 	       buf_name(b));
@@ -136,8 +118,9 @@ static void test_used(struct vcpu *v, const struct buf *b)
 	       writable ? "without a fault" : "with faults");
 	tap_is(buf_stats(b).faults, touched, "%s: the driver is not asked", buf_name(b));
 
+	before = VMM_MUST(vm_stat(vm, stat));
 	buf_do(b, PFNMAP_REVOKE, 0);
-	tap_is(vm_stat(vm, stat), before, "%s: a revocation unmaps them", buf_name(b));
+	tap_is(before - vm_stat(vm, stat), mapped, "%s: a revocation unmaps them", buf_name(b));
 	tap_is(faults_of(v, GUEST_READ, KIT_GPA, b->size), mapped, "%s: then the guest faults",
 	       buf_name(b));
 }
@@ -150,7 +133,9 @@ static void test(struct vcpu *v, const struct pfnmap_create *spec)
 	buf_open(&b, spec);
 	buf_map(&b, KIT_RW);
 	VMM_MUST(vm_slot_set(v->vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
-	warm_up(v);
+	/* Stock cannot go on from the memslot that was deleted last: see prefault_slots.c. */
+	if (!tap_kvm_patched())
+		warm_up(v);
 	refused = next_page(&b, 0, false);
 	if (refused == spec->pages) {
 		test_used(v, &b);
@@ -177,11 +162,11 @@ static void test_bounds(struct vcpu *v)
 {
 	struct kvm_pre_fault_memory range = { .gpa = KIT_GPA, .size = KIT_PAGE };
 
-	tap_is(prefault(v, &range), -ENOENT, "where no memslot is: ENOENT");
+	tap_is(kit_prefault(v, &range), -ENOENT, "where no memslot is: ENOENT");
 	range.size = 0;
-	tap_is(prefault(v, &range), -EINVAL, "no size: EINVAL");
+	tap_is(kit_prefault(v, &range), -EINVAL, "no size: EINVAL");
 	range = (struct kvm_pre_fault_memory){ .gpa = KIT_GPA, .size = KIT_PAGE, .flags = 1 };
-	tap_is(prefault(v, &range), -EINVAL, "a flag: EINVAL");
+	tap_is(kit_prefault(v, &range), -EINVAL, "a flag: EINVAL");
 }
 
 static atomic_bool stop;
@@ -197,7 +182,7 @@ static int prefault_loop(struct vcpu *v, void *arg)
 
 		/* A failure after the first page is told by the next call only. */
 		while (range.size && !ret)
-			ret = prefault(v, &range);
+			ret = kit_prefault(v, &range);
 	}
 	return ret;
 }
@@ -210,7 +195,6 @@ static void test_storm(struct vcpu *v)
 	buf_open(&b, &specs[0]);
 	buf_map(&b, KIT_RW);
 	VMM_MUST(vm_slot_set(v->vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
-	warm_up(v);
 	vcpu_start(v, prefault_loop, &b);
 	for (int i = 0; i < STORM; i++) {
 		buf_do(&b, PFNMAP_REVOKE, 0);
