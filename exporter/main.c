@@ -253,8 +253,11 @@ static vm_fault_t insert_for_fault(struct pfnmap_buffer *buf, struct vm_fault *v
 	}
 }
 
-static int wait_released(struct pfnmap_buffer *buf)
+static int wait_released(struct pfnmap_buffer *buf, u32 hold)
 {
+	if (hold == PFNMAP_HOLD_BUSY)
+		return -EAGAIN;
+
 	return wait_event_interruptible(buf->released,
 					READ_ONCE(buf->hold) == PFNMAP_HOLD_OFF);
 }
@@ -262,7 +265,7 @@ static int wait_released(struct pfnmap_buffer *buf)
 /* 0: the wait is over. Otherwise the fault is, with this. */
 static vm_fault_t hold_fault(struct pfnmap_buffer *buf, struct vm_fault *vmf, u32 hold)
 {
-	if (hold == PFNMAP_HOLD_RETRY && fault_flag_allow_retry_first(vmf->flags)) {
+	if (hold != PFNMAP_HOLD_NOPAGE && fault_flag_allow_retry_first(vmf->flags)) {
 		struct file *file;
 
 		/* A caller that does not wait keeps mmap_lock. */
@@ -272,12 +275,12 @@ static vm_fault_t hold_fault(struct pfnmap_buffer *buf, struct vm_fault *vmf, u3
 		/* The VMA may go away, and the file has the buffer. */
 		file = get_file(vmf->vma->vm_file);
 		mmap_read_unlock(vmf->vma->vm_mm);
-		wait_released(buf);
+		wait_released(buf, hold);
 		fput(file);
 		return VM_FAULT_RETRY;
 	}
 
-	if (!wait_released(buf))
+	if (!wait_released(buf, hold))
 		return 0;
 	return fatal_signal_pending(current) ? VM_FAULT_SIGBUS : VM_FAULT_NOPAGE;
 }

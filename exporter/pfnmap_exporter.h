@@ -232,6 +232,11 @@ enum pfnmap_hold {
 	 * and ends in VM_FAULT_RETRY, whatever ended the wait. Then as above.
 	 */
 	PFNMAP_HOLD_RETRY,
+	/*
+	 * The same without a wait, as a driver that does not get on. For PFNMAP_MIXED
+	 * the kernel's get_user_pages() then does not end before PFNMAP_HOLD_OFF.
+	 */
+	PFNMAP_HOLD_BUSY,
 	PFNMAP_NR_HOLDS
 };
 

@@ -526,9 +526,34 @@ static const char *hold_one(struct buf *b, unsigned int hold)
 	return NULL;
 }
 
+/* The access is tried again and again, each time twice, until the driver serves. */
+static const char *hold_busy(struct buf *b)
+{
+	static struct toucher t;
+	uint8_t *p = map(b);
+	pthread_t thread;
+	uint64_t faults;
+
+	MUST(p != MAP_FAILED);
+	fill(p, b, 1);
+	MUST(!ioctl(b->fd, PFNMAP_HOLD, PFNMAP_HOLD_BUSY));
+	MUST(filled(p, b, 1)); /* what is mapped stays mapped */
+	MUST(!ioctl(b->fd, PFNMAP_REVOKE));
+
+	faults = buf_stats(b).faults;
+	t = (struct toucher){ .p = p };
+	MUST(!pthread_create(&thread, NULL, touch_held, &t));
+	MUST(faulted(b, faults + 10) && !t.done);
+	MUST(!ioctl(b->fd, PFNMAP_HOLD, PFNMAP_HOLD_OFF));
+	pthread_join(thread, NULL);
+	MUST(t.seen == pattern(0, 1));
+	MUST(!munmap(p, b->size));
+	return NULL;
+}
+
 static const char *hold(struct buf *b)
 {
-	return hold_one(b, PFNMAP_HOLD_NOPAGE) ?: hold_one(b, PFNMAP_HOLD_RETRY);
+	return hold_one(b, PFNMAP_HOLD_NOPAGE) ?: hold_one(b, PFNMAP_HOLD_RETRY) ?: hold_busy(b);
 }
 
 /* The child's half of forked(): each byte from the parent asks for one step. */
