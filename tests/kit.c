@@ -232,6 +232,12 @@ void buf_open_named(struct buf *b, const struct pfnmap_create *spec)
 	b->start = buf_report(b);
 }
 
+void buf_open_anon(struct buf *b, uint32_t pages)
+{
+	*b = (struct buf){ .spec.pages = pages, .fd = -1, .size = (size_t)pages * KIT_PAGE };
+	b->map = vm_anon(b->size, KIT_PAGE);
+}
+
 bool buf_missing(const struct pfnmap_create *spec)
 {
 	struct buf b;
@@ -250,6 +256,8 @@ void buf_map(struct buf *b, int prot)
 	bool huge = b->spec.insert == PFNMAP_INSERT_PMD && kit_mode() != VCPU_LONG;
 	void *at = huge ? vm_anon(b->size, KIT_HUGE) : NULL;
 
+	if (b->fd < 0)
+		return;
 	b->map = mmap(at, b->size, prot, MAP_SHARED | (huge ? MAP_FIXED : 0), b->fd, 0);
 	if (b->map == MAP_FAILED)
 		tap_bail("mmap of %s: %s", buf_name(b), strerror(errno));
@@ -265,7 +273,8 @@ void buf_unmap(struct buf *b)
 void buf_close(struct buf *b)
 {
 	buf_unmap(b);
-	close(b->fd);
+	if (b->fd >= 0)
+		close(b->fd);
 	free(b->start);
 }
 
@@ -303,10 +312,13 @@ void buf_mark(struct buf *b)
 
 const char *buf_changes(const struct buf *b)
 {
-	struct pfnmap_page *now = buf_report(b);
 	static char text[256];
 	const char *difference = NULL;
+	struct pfnmap_page *now;
 
+	if (b->fd < 0)
+		return NULL;
+	now = buf_report(b);
 	for (uint32_t i = 0; i < b->spec.pages; i++) {
 		const struct pfnmap_page *old = &b->start[i], *new = &now[i];
 		uint32_t ignore = page_refcounted(old) ? MARKS : 0;
@@ -354,6 +366,8 @@ uint64_t buf_word(const struct buf *b, uint64_t offset)
 {
 	uint64_t word;
 
+	if (b->fd < 0)
+		return *(volatile uint64_t *)(b->map + offset);
 	if (pread(b->fd, &word, sizeof(word), offset) != sizeof(word))
 		tap_bail("pread of %s: %s", buf_name(b), strerror(errno));
 	return word;
@@ -361,7 +375,9 @@ uint64_t buf_word(const struct buf *b, uint64_t offset)
 
 void buf_set_word(const struct buf *b, uint64_t offset, uint64_t value)
 {
-	if (pwrite(b->fd, &value, sizeof(value), offset) != sizeof(value))
+	if (b->fd < 0)
+		*(volatile uint64_t *)(b->map + offset) = value;
+	else if (pwrite(b->fd, &value, sizeof(value), offset) != sizeof(value))
 		tap_bail("pwrite of %s: %s", buf_name(b), strerror(errno));
 }
 
@@ -385,6 +401,8 @@ const char *buf_name(const struct buf *b)
 	};
 	static __thread char text[64];
 
+	if (b->fd < 0)
+		return "anonymous memory";
 	snprintf(text, sizeof(text), "%s order %u, %s%s", kinds[b->spec.kind], b->spec.order,
 		 inserts[b->spec.insert],
 		 b->spec.flags & PFNMAP_CREATE_MKWRITE ? ", read-only first" : "");

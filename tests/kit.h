@@ -123,6 +123,12 @@ void buf_open(struct buf *b, const struct pfnmap_create *spec);
 void buf_open_named(struct buf *b, const struct pfnmap_create *spec);
 
 /*
+ * Anonymous memory in the place of a buffer, for comparison; it is mapped from the start. Its words
+ * can be read and written, buf_changes() has nothing to say about it, and it has no driver to call.
+ */
+void buf_open_anon(struct buf *b, uint32_t pages);
+
+/*
  * Can this host not have such a buffer, because there is no device with memory? Then a check is
  * counted as skipped, which says so.
  */

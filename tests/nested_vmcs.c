@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * A guest on Intel runs a nested guest whose VMCS, and what the VMCS points to, lie in memory of
- * every kind. KVM maps three of these pages for itself, without a notifier, only where it holds a
- * reference or where allow_unsafe_mappings says that it may:
+ * every kind. KVM maps three of these pages for itself, without a notifier, only where no driver
+ * can take the memory back, or where allow_unsafe_mappings says that it may:
  *
  *	virtual-APIC page   without it VMLAUNCH fails with "invalid control field"
  *	APIC-access page    without it KVM_RUN ends with KVM_EXIT_INTERNAL_ERROR
@@ -12,10 +12,13 @@
  * The VMCS itself KVM reads and writes by the VMM's mapping alone, so that every page will do that
  * the guest can use.
  *
- * Contract: 4; also 2 and, for refcounted pages, 7. Page counts are equal at every step.
+ * Contract: 4; also 2 and, for refcounted pages, 7. Stock KVM maps what it gets a reference to or
+ * what has no count to speak of. Patched KVM maps nothing out of a VM_IO or VM_PFNMAP mapping, for
+ * a reference does not keep a driver from using its page for something else; pages in a VM_MIXEDMAP
+ * mapping and ordinary memory are as before. Page counts are equal at every step.
  *
- * Seen to fail: stock with what is expected of patched; without a local APIC, where KVM never uses
- * the virtual-APIC page.
+ * Seen to fail: with all that has a count allowed; stock with what is expected of patched; without
+ * a local APIC, where KVM never uses the virtual-APIC page.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -41,26 +44,32 @@ static const struct place {
 	struct pfnmap_create spec;
 	uint32_t page;
 	enum fate fate[UNSAFE + 1];
+	bool gup_6_1; /* Linux 6.1's get_user_pages_fast() finds it, if it is mapped */
+	bool anon;
 } places[] = {
 	/* clang-format off */
+	{ "anonymous memory", { .pages = 8 }, 5, .fate = { MAPPED, MAPPED, MAPPED }, .anon = true },
 	{ "first page of a non-compound chunk",
 	  { .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = 8 },
-	  0, { MAPPED, MAPPED, MAPPED } },
+	  0, .fate = { MAPPED, REFUSED, MAPPED } },
 	{ "tail page of a non-compound chunk",
 	  { .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = 8 },
-	  5, { REFUSED, REFUSED, MAPPED } },
+	  5, .fate = { REFUSED, REFUSED, MAPPED } },
 	{ "tail of a compound page", { .kind = PFNMAP_COMPOUND, .order = 3, .pages = 8 },
-	  5, { REFUSED, REFUSED, MAPPED } },
-	{ "single page", { .kind = PFNMAP_SINGLE, .pages = 8 }, 5, { MAPPED, MAPPED, MAPPED } },
-	{ "page of shmem", { .kind = PFNMAP_SHMEM, .pages = 8 }, 5, { MAPPED, MAPPED, MAPPED } },
+	  5, .fate = { REFUSED, REFUSED, MAPPED } },
+	{ "tail of a compound page that a huge entry maps",
+	  { .kind = PFNMAP_COMPOUND, .order = 9, .pages = 512, .insert = PFNMAP_INSERT_PMD },
+	  5, .fate = { REFUSED, REFUSED, MAPPED }, .gup_6_1 = true },
+	{ "single page", { .kind = PFNMAP_SINGLE, .pages = 8 }, 5, .fate = { MAPPED, REFUSED, MAPPED } },
+	{ "page of shmem", { .kind = PFNMAP_SHMEM, .pages = 8 }, 5, .fate = { MAPPED, REFUSED, MAPPED } },
 	{ "page in a VM_MIXEDMAP mapping", { .kind = PFNMAP_MIXED, .pages = 8 },
-	  5, { MAPPED, MAPPED, MAPPED } },
-	{ "reserved page", { .kind = PFNMAP_RESERVED, .pages = 8 }, 5, { MAPPED, REFUSED, MAPPED } },
+	  5, .fate = { MAPPED, MAPPED, MAPPED } },
+	{ "reserved page", { .kind = PFNMAP_RESERVED, .pages = 8 }, 5, .fate = { MAPPED, REFUSED, MAPPED } },
 	/* Stock warns about its count of 0, once, and would accept it. */
 	{ "reserved page with a count of 0", { .kind = PFNMAP_RESERVED, .order = 3, .pages = 8 },
-	  5, { UNTRIED, REFUSED, MAPPED } },
+	  5, .fate = { UNTRIED, REFUSED, MAPPED } },
 	{ "memory without struct page", { .kind = PFNMAP_BAR, .pages = 8 },
-	  5, { MAPPED, REFUSED, MAPPED } },
+	  5, .fate = { MAPPED, REFUSED, MAPPED } },
 	/* clang-format on */
 };
 
@@ -144,23 +153,27 @@ static void fill(const struct buf *b, uint32_t page, uint64_t value)
 		buf_set_word(b, (uint64_t)page * KIT_PAGE + off, value);
 }
 
-static void test_place(const struct place *p, bool mapped)
+static void test_place(const struct place *p, enum kvm_kind kind)
 {
+	bool gup = p->gup_6_1 && !kit_kernel(6, 12);
+	bool mapped = p->fate[kind] == MAPPED || (kind == STOCK && gup);
 	/* Without a local APIC KVM intercepts CR8 and writes it nowhere. */
 	struct vm *vm = vm_create(VM_IRQCHIP);
 	struct vcpu *v = vcpu_create(vm, VCPU_LONG);
 	struct buf b;
 
-	buf_open(&b, &p->spec);
+	if (p->anon)
+		buf_open_anon(&b, p->spec.pages);
+	else
+		buf_open(&b, &p->spec);
 	buf_map(&b, KIT_RW);
 	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
+	memset(b.map, 0, b.size);
 	/* Mapped counted pages count their mappings: compare with the state from here. */
-	if (p->spec.kind == PFNMAP_MIXED) {
-		memset(b.map, 0, b.size);
+	if (p->spec.kind == PFNMAP_MIXED)
 		buf_mark(&b);
-	}
 	for (uint32_t paging = 0; paging <= GUEST_NPT; paging += GUEST_NPT) {
-		bool usable = page_usable(&b.start[p->page]);
+		bool usable = p->anon || gup || page_usable(&b.start[p->page]);
 		/* The nested guest's own access needs a mapping in KVM's tables. */
 		enum end at_apic = usable ? AT_APIC : NO_PAGE;
 		struct role roles[] = {
@@ -198,6 +211,6 @@ int main(void)
 	kit_start();
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
 		if (places[i].fate[kind] != UNTRIED && !buf_missing(&places[i].spec))
-			test_place(&places[i], places[i].fate[kind] == MAPPED);
+			test_place(&places[i], kind);
 	return kit_finish();
 }
