@@ -163,6 +163,29 @@ const char *kit_flags(const void *page)
 	return text;
 }
 
+#define DEBUGFS "/sys/kernel/debug"
+#define PREEMPT DEBUGFS "/sched/preempt"
+
+void kit_preempt(void)
+{
+	int fd;
+
+	if (mount("none", DEBUGFS, "debugfs", 0, NULL) && errno != EBUSY)
+		tap_bail("mount of debugfs: %s", strerror(errno));
+	fd = open(PREEMPT, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, "full", 4) != 4)
+		tap_bail("%s: %s", PREEMPT, strerror(errno));
+	close(fd);
+}
+
+void kit_go_first(bool first)
+{
+	struct sched_param param = { .sched_priority = first };
+
+	if (sched_setscheduler(0, first ? SCHED_FIFO : SCHED_OTHER, &param))
+		tap_bail("sched_setscheduler: %s", strerror(errno));
+}
+
 #define CGROUPS "/tmp/kit-cgroups"
 
 static int put(const char *path, const char *text)

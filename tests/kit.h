@@ -89,6 +89,15 @@ void kit_count_marks(void);
 void kit_settle(void);
 
 /*
+ * For races on a host with one processor, where nothing else happens while the kernel is at work:
+ * have it preempt itself at any moment, and let this thread go on as soon as it can, or not any more.
+ * On more processors, which the emulator has take turns, flushes of the TLB make them take turns at
+ * the wrong moment.
+ */
+void kit_preempt(void);
+void kit_go_first(bool first);
+
+/*
  * "DRA", or '-' instead, of a page of anonymous memory: dirty, referenced, active. A static buffer.
  */
 const char *kit_flags(const void *page);

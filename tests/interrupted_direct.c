@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * A signal interrupts the driver's fault handler, as in interrupted.c, but while KVM looks up a page
+ * that it is going to use by itself: KVM_RUN ends with EINTR, soon, and when the driver serves faults
+ * again, the next one does what the first one was about to.
+ *
+ * Contract: 3, 4, 8. The page has a kvmclock, or is the VMCB of a VMSAVE, a VMRUN or of the #VMEXIT
+ * of a nested guest. In the mapping by which KVM finds the page nobody has touched it; the guest
+ * itself writes the VMCB through another memslot of the same buffer.
+ *
+ *	patched	 the clock. A VMCB in a driver's buffer is refused, the driver is not asked
+ *	unsafe	 all of them
+ *	stock	 where the driver gives up at the first attempt, KVM drops the update of the clock and
+ *		 says nothing, and the guest gets #GP for a VMRUN or VMSAVE that was right. Where it
+ *		 gives up at the second one, KVM asks again and again until the driver serves.
+ *
+ * Not tested is what stock makes of a #VMEXIT without its VMCB.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <asm/kvm_para.h>
+
+#include "tests/kit.h"
+
+#define SOON_MS	   3000 /* who gives up must be back by then */
+#define SPIN_MS	   100	/* who tries on must not */
+#define SETTLE_MS  1000
+#define CALM	   10 /* as many attempts at a fault are no loop */
+#define FILLER	   0x5a5a5a5a5a5a5a5aull
+#define ALIAS_SLOT 2u
+#define ALIAS_GPA  0x50000000ull
+#define HOLE	   0x30000000ull /* no memslot */
+#define VECTOR_GP  13u
+
+enum kvm_kind { STOCK, PATCHED, UNSAFE };
+enum role { CLOCK, VMSAVE, VMRUN, VMEXIT, NR_ROLES };
+
+/* What comes of it. */
+enum fate {
+	UNTRIED,
+	EINTR_AND_DONE, /* the next KVM_RUN does it */
+	DROPPED,	/* the clock is not written any more */
+	RAISES_GP,	/* the instruction fails */
+	SPINS,		/* until served, then it is done */
+	REFUSED,	/* without asking the driver */
+};
+
+static const char *const role_names[] = {
+	[CLOCK] = "kvmclock",
+	[VMSAVE] = "VMSAVE",
+	[VMRUN] = "VMRUN",
+	[VMEXIT] = "#VMEXIT",
+};
+
+/* By role and kind of KVM, for the first and the second attempt at a fault. */
+static const enum fate fates[NR_ROLES][UNSAFE + 1][2] = {
+    [CLOCK] =
+        {
+            [STOCK] = {DROPPED, SPINS},
+            [PATCHED] = {EINTR_AND_DONE, EINTR_AND_DONE},
+            [UNSAFE] = {EINTR_AND_DONE, EINTR_AND_DONE},
+        },
+    [VMSAVE] =
+        {
+            [STOCK] = {RAISES_GP, SPINS},
+            [PATCHED] = {REFUSED, REFUSED},
+            [UNSAFE] = {EINTR_AND_DONE, EINTR_AND_DONE},
+        },
+    [VMRUN] =
+        {
+            [STOCK] = {RAISES_GP, SPINS},
+            [PATCHED] = {REFUSED, REFUSED},
+            [UNSAFE] = {EINTR_AND_DONE, EINTR_AND_DONE},
+        },
+    [VMEXIT] =
+        {
+            [STOCK] = {UNTRIED, SPINS},
+            [PATCHED] = {UNTRIED, UNTRIED},
+            [UNSAFE] = {EINTR_AND_DONE, EINTR_AND_DONE},
+        },
+};
+
+static const struct pfnmap_create specs[] = {
+	{ .kind = PFNMAP_SINGLE, .pages = 8 },
+	{ .kind = PFNMAP_BAR, .pages = 8 },
+};
+
+#define PAGE 5u
+#define AT   ((uint64_t)PAGE * KIT_PAGE) /* of the VMCB or the clock in the buffer */
+
+/* A call of the guest, or its continuation, in the vCPU's thread; others can
+ * see the end of it. */
+struct call {
+	const struct guest_cmd *cmd; /* NULL: go on */
+	struct guest_outcome out;
+	atomic_bool done;
+};
+
+static int run_call(struct vcpu *v, void *arg)
+{
+	struct call *c = arg;
+	cpu_set_t first;
+
+	/* A vCPU that comes to another processor may have its clock updated for that.
+   */
+	CPU_ZERO(&first);
+	CPU_SET(0, &first);
+	sched_setaffinity(0, sizeof(first), &first);
+	if (c->cmd)
+		guest_call(v, c->cmd, &c->out);
+	else
+		guest_resume(v, &c->out);
+	c->done = true;
+	return 0;
+}
+
+static struct guest_outcome call(struct vcpu *v, const struct guest_cmd *cmd)
+{
+	struct call c = { .cmd = cmd };
+
+	vcpu_start(v, run_call, &c);
+	vcpu_join(v);
+	return c.out;
+}
+
+static bool done_within(struct call *c, unsigned int ms)
+{
+	while (ms-- && !c->done)
+		usleep(1000);
+	return c->done;
+}
+
+static bool gp(const struct guest_outcome *out)
+{
+	return out->end == GUEST_EXCEPTION && out->vector == VECTOR_GP;
+}
+
+static bool done(const struct guest_outcome *out, enum role role)
+{
+	return out->end == GUEST_DONE &&
+	       (role == CLOCK || role == VMSAVE || out->result == GUEST_L2_DONE);
+}
+
+static void set_clock_msr(struct vcpu *v, uint64_t value)
+{
+	struct {
+		struct kvm_msrs msrs;
+		struct kvm_msr_entry entry;
+	} arg = { { .nmsrs = 1 }, { .index = MSR_KVM_SYSTEM_TIME_NEW, .data = value } };
+
+	if (VMM_MUST(vmm_ioctl(v->fd, KVM_SET_MSRS, &arg)) != 1)
+		tap_bail("KVM_SET_MSRS does not take MSR_KVM_SYSTEM_TIME_NEW");
+}
+
+/* Have KVM write the clock before the guest runs on. */
+static void request_update(struct vcpu *v)
+{
+	struct kvm_clock_data data = { .clock = 1000000000 };
+
+	VMM_MUST(vmm_ioctl(v->vm->fd, KVM_SET_CLOCK, &data));
+}
+
+/*
+ * Some 100 ms after a new clock KVM updates it once more. Wait for that, so that no later update is
+ * taken for one that was not dropped.
+ */
+static void settle_clock(struct vcpu *v, const struct buf *b)
+{
+	static const struct guest_cmd nop = { .op = GUEST_NOP };
+
+	call(v, &nop);
+	buf_set_word(b, AT, FILLER);
+	for (int ms = 0; ms < SETTLE_MS && buf_word(b, AT) == FILLER; ms += 10) {
+		usleep(10000);
+		call(v, &nop);
+	}
+}
+
+/* Take the pages out of the mapping, and only out of that one, as if it were
+ * new. */
+static void map_anew(const struct buf *b)
+{
+	if (mmap(b->map, b->size, KIT_RW, MAP_SHARED | MAP_FIXED, b->fd, 0) != b->map)
+		tap_bail("mmap of %s: no second time", buf_name(b));
+}
+
+/* Until the driver was asked, or nobody does. */
+static bool asked(const struct buf *b, uint64_t faults, struct call *c)
+{
+	for (int i = 0; i < SOON_MS && buf_stats(b).faults == faults && !c->done; i++)
+		usleep(1000);
+	usleep(2000);
+	return buf_stats(b).faults == faults + 1 && !c->done;
+}
+
+static void judge(struct vcpu *v, const struct buf *b, enum role role, enum fate want,
+		  struct call *c, const char *name)
+{
+	uint64_t faults = buf_stats(b).faults;
+	struct guest_outcome out;
+
+	vcpu_kick(v);
+	done_within(c, want == SPINS ? SPIN_MS : SOON_MS);
+	faults = buf_stats(b).faults - faults;
+	if (want == SPINS)
+		tap_ok(!c->done && faults > CALM, "%s: tries on, %llu times", name,
+		       (unsigned long long)faults);
+	else
+		tap_ok(c->done && faults <= CALM, "%s: gives up, after %llu more", name,
+		       (unsigned long long)faults);
+	if (role == CLOCK)
+		tap_ok(buf_word(b, AT) == FILLER, "%s: the clock is not written", name);
+	buf_do(b, PFNMAP_HOLD, PFNMAP_HOLD_OFF);
+	vcpu_join(v);
+	out = c->out;
+	tap_ok(out.end == GUEST_RUN_FAILED && out.err == EINTR, "%s: %s", name,
+	       guest_describe(&out));
+	if (role == CLOCK && want != SPINS)
+		tap_ok(buf_word(b, AT) == FILLER, "%s: nor when the driver serves", name);
+
+	out = call(v, NULL);
+	if (want == RAISES_GP)
+		tap_ok(gp(&out), "%s: raises #GP: %s", name, guest_describe(&out));
+	else
+		tap_ok(done(&out, role), "%s: the next KVM_RUN goes on: %s", name,
+		       guest_describe(&out));
+	if (role == CLOCK)
+		tap_ok((buf_word(b, AT) == FILLER) == (want == DROPPED), "%s: the clock is %s",
+		       name, want == DROPPED ? "never written" : "written");
+}
+
+static void test(const struct pfnmap_create *spec, enum role role, enum pfnmap_hold hold,
+		 enum fate want)
+{
+	struct guest_cmd nop = { .op = GUEST_NOP }, nested = {
+		.op = role == VMSAVE ? GUEST_VMSAVE : GUEST_VMRUN,
+		.gpa = KIT_GPA + AT,
+		.gpa2 = role == VMEXIT ? HOLE : 0,
+	};
+	struct call c = { .cmd = role == CLOCK ? &nop : role == VMEXIT ? NULL : &nested };
+	struct vm *vm = vm_create(0);
+	struct vcpu *v = vcpu_create(vm, kit_mode());
+	struct guest_outcome out;
+	char name[96], *alias;
+	uint64_t faults;
+	struct buf b;
+
+	buf_open(&b, spec);
+	snprintf(name, sizeof(name), "%s: %s, %s attempt", buf_name(&b), role_names[role],
+		 hold == PFNMAP_HOLD_RETRY ? "second" : "first");
+	buf_map(&b, KIT_RW);
+	alias = mmap(NULL, b.size, KIT_RW, MAP_SHARED, b.fd, 0);
+	if (alias == MAP_FAILED)
+		tap_bail("mmap of %s: no second mapping", buf_name(&b));
+	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
+	VMM_MUST(vm_slot_set(vm, ALIAS_SLOT, ALIAS_GPA, b.size, alias, 0));
+	if (role == CLOCK)
+		set_clock_msr(v, (KIT_GPA + AT) | 1);
+	else
+		VMM_MUST(
+			vm_map(vm, VCPU_LONG, KIT_GPA + AT, ALIAS_GPA + AT, KIT_PAGE, KIT_PAGE, 0));
+
+	/* Once before the driver is slow: the guest has then touched what it touches
+   * itself. */
+	out = call(v, role == CLOCK ? &nop : &nested);
+	if (want == REFUSED)
+		tap_ok(gp(&out), "%s: refused: %s", name, guest_describe(&out));
+	else if (role == VMEXIT)
+		tap_ok(out.end == GUEST_EXIT && out.exit_reason == KVM_EXIT_MMIO,
+		       "%s: the nested guest runs: %s", name, guest_describe(&out));
+	else
+		tap_ok(done(&out, role), "%s: works: %s", name, guest_describe(&out));
+
+	if (role == CLOCK) {
+		settle_clock(v, &b);
+		buf_set_word(&b, AT, FILLER);
+	}
+	map_anew(&b);
+	buf_do(&b, PFNMAP_HOLD, hold);
+	if (role == CLOCK)
+		request_update(v);
+	faults = buf_stats(&b).faults;
+	vcpu_start(v, run_call, &c);
+	if (want == REFUSED) {
+		done_within(&c, SOON_MS);
+		buf_do(&b, PFNMAP_HOLD, PFNMAP_HOLD_OFF);
+		vcpu_join(v);
+		tap_ok(gp(&c.out) && buf_stats(&b).faults == faults,
+		       "%s: refused, and the driver is not asked: %s", name,
+		       guest_describe(&c.out));
+	} else {
+		tap_ok(asked(&b, faults, &c), "%s: KVM waits for the driver", name);
+		judge(v, &b, role, want, &c, name);
+	}
+	vcpu_destroy(v);
+	vm_destroy(vm);
+	munmap(alias, b.size);
+	buf_end(&b, "as before");
+}
+
+int main(void)
+{
+	const char *param = getenv("KVM_ALLOW_UNSAFE_MAPPINGS");
+	enum kvm_kind kind = !tap_kvm_patched() ? STOCK : param && *param == '1' ? UNSAFE : PATCHED;
+	bool amd = access("/sys/module/kvm_intel", F_OK) && kit_mode() == VCPU_LONG;
+
+	kit_start();
+	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
+		for (enum role role = 0; role < (amd ? NR_ROLES : VMSAVE); role++) {
+			for (int second = 0; second < 2; second++) {
+				enum fate want = fates[role][kind][second];
+
+				if (want != UNTRIED)
+					test(&specs[i], role,
+					     second ? PFNMAP_HOLD_RETRY : PFNMAP_HOLD_NOPAGE, want);
+			}
+		}
+	}
+	return kit_finish();
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * One thread has KVM look up the kvmclock page over and over, another has the driver move the buffer
+ * that it is in, whose pages are PG_reserved and go back to the system: no reference of somebody
+ * else is put.
+ *
+ * Contract: 8. Such a page is handed out without a reference. Stock KVM, when it is done with its
+ * lookup, asks the struct page whether there is one to put; by then the owner may have taken the
+ * page back, cleared PG_reserved and freed it. After some thousand moves the kernel reports "BUG:
+ * Bad page state" with a refcount of -1. Its host is good for nothing more, which is why the table
+ * gives it one of its own. Patched KVM goes by what the lookup said: many times as many moves leave
+ * a clean kernel log, and all counts as allocated.
+ *
+ * The emulated processors take turns, and at the worst moments for a race. So there is one, cpus=1
+ * in the table, and a kernel that can be preempted anywhere: the driver's thread has a higher
+ * priority and comes at any moment of a lookup.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <asm/kvm_para.h>
+
+#include "tests/kit.h"
+
+#define PATCHED_S 15	/* for each kind of page */
+#define MIN_MOVES 3000u /* and as long as there are fewer */
+#define STOCK_S	  120	/* until it must have happened, for the first kind */
+#define MAX_US	  500
+#define KMSG	  "/dev/kmsg"
+#define REPORT	  "Bad page state"
+
+/*
+ * Blocks of order 4 go back to the buddy allocator at once, and what comes from there is looked at:
+ * Linux 6.1 trusts smaller ones. With these stock KVM is seen to fail.
+ */
+static const struct pfnmap_create specs[] = {
+	{ .kind = PFNMAP_RESERVED, .order = 4, .pages = 16 },
+	{ .kind = PFNMAP_RESERVED, .order = 0, .pages = 1 },
+};
+
+/* The vCPU's side. */
+struct work {
+	atomic_bool stop;
+	atomic_uint updates;
+	unsigned int failed;
+	struct guest_outcome out;
+};
+
+static void set_clock_msr(struct vcpu *v, uint64_t value)
+{
+	struct {
+		struct kvm_msrs msrs;
+		struct kvm_msr_entry entry;
+	} arg = { { .nmsrs = 1 }, { .index = MSR_KVM_SYSTEM_TIME_NEW, .data = value } };
+
+	if (VMM_MUST(vmm_ioctl(v->fd, KVM_SET_MSRS, &arg)) != 1)
+		tap_bail("KVM_SET_MSRS does not take MSR_KVM_SYSTEM_TIME_NEW");
+}
+
+static int run(struct vcpu *v, void *arg)
+{
+	struct kvm_clock_data data = { .clock = 1000000000 };
+	struct work *w = arg;
+
+	while (!w->stop) {
+		VMM_MUST(vmm_ioctl(v->vm->fd, KVM_SET_CLOCK, &data));
+		w->failed += !!guest_call(v, &(struct guest_cmd){ .op = GUEST_NOP }, &w->out);
+		w->updates++;
+	}
+	return 0;
+}
+
+/* At the end of the kernel log. */
+static int open_kmsg(void)
+{
+	int fd = open(KMSG, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0 || lseek(fd, 0, SEEK_END) < 0)
+		tap_bail("%s: %s", KMSG, strerror(errno));
+	return fd;
+}
+
+/* Has the kernel reported what stock KVM did? Each read is one line. */
+static bool reported(int kmsg)
+{
+	char line[1024];
+	ssize_t n;
+
+	while ((n = read(kmsg, line, sizeof(line) - 1)) > 0 || (n < 0 && errno == EPIPE)) {
+		line[n > 0 ? n : 0] = '\0';
+		if (strstr(line, REPORT))
+			return true;
+	}
+	return false;
+}
+
+static time_t seconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec;
+}
+
+static bool test(const struct pfnmap_create *spec)
+{
+	struct vm *vm = vm_create(0);
+	struct vcpu *v = vcpu_create(vm, kit_mode());
+	int kmsg = open_kmsg();
+	unsigned int moves = 0;
+	struct work w = { 0 };
+	bool corrupt = false;
+	time_t start, took;
+	struct buf b;
+
+	buf_open(&b, spec);
+	buf_map(&b, KIT_RW);
+	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
+	set_clock_msr(v, KIT_GPA | 1);
+	vcpu_start(v, run, &w);
+	kit_go_first(true);
+	start = seconds();
+	do {
+		/* Another moment each time; the vCPU's thread runs meanwhile. */
+		usleep(1 + rand() % MAX_US);
+		buf_do(&b, PFNMAP_MOVE, 0);
+		moves++;
+		corrupt = reported(kmsg);
+		took = seconds() - start;
+	} while (!corrupt &&
+		 (tap_kvm_patched() ? took < PATCHED_S || moves < MIN_MOVES : took < STOCK_S));
+	kit_go_first(false);
+	w.stop = true;
+	vcpu_join(v);
+	tap_diag("%s: %u moves and %u updates in %lld s", buf_name(&b), moves, w.updates,
+		 (long long)took);
+
+	if (!tap_kvm_patched()) {
+		/* Nothing is judged any more, the host is to end. */
+		tap_ok(corrupt, "%s: the kernel reports a bad page", buf_name(&b));
+		return true;
+	}
+	tap_ok(!corrupt, "%s: no bad page", buf_name(&b));
+	tap_is(w.failed, 0, "%s: the guest always runs: %s", buf_name(&b), guest_describe(&w.out));
+	buf_mark(&b);
+	set_clock_msr(v, 0);
+	vcpu_destroy(v);
+	vm_destroy(vm);
+	tap_ok(!buf_changes(&b), "%s: counts are as before: %s", buf_name(&b),
+	       buf_changes(&b) ?: "yes");
+	for (uint32_t i = 0; i < b.spec.pages; i++)
+		if (b.start[i].count != !(i % (1u << spec->order)))
+			tap_ok(false, "%s: page %u has a count of %d", buf_name(&b), i,
+			       b.start[i].count);
+	buf_close(&b);
+	close(kmsg);
+	return false;
+}
+
+int main(void)
+{
+	kit_start();
+	kit_preempt();
+	for (size_t i = 0; i < ARRAY_SIZE(specs); i++)
+		if (test(&specs[i]))
+			return tap_done();
+	return kit_finish();
+}
