@@ -7,7 +7,7 @@
  * inserted the entry: on the first attempt at a fault, or, if they can let go of mmap_lock and
  * have it repeated, on the second one. Both are tried, PFNMAP_HOLD_NOPAGE and PFNMAP_HOLD_RETRY.
  *
- * Contract: 3, 7. Stock KVM fails KVM_RUN with EFAULT in the first case. In the second it looks the
+ * Contract: 9, 3, 7. Stock KVM fails KVM_RUN with EFAULT in the first case. In the second it looks the
  * page up again and again, inside the kernel, for as long as the signal is pending, that is until
  * the driver serves; this test has it do so then. A page that KVM of this kind cannot map fails
  * with EFAULT when the driver serves.

@@ -4,7 +4,7 @@
  * that it is going to use by itself: KVM_RUN ends with EINTR, soon, and when the driver serves faults
  * again, the next one does what the first one was about to.
  *
- * Contract: 3, 4, 8. The page has a kvmclock, or is the VMCB of a VMSAVE, a VMRUN or of the #VMEXIT
+ * Contract: 9, 4, 8. The page has a kvmclock, or is the VMCB of a VMSAVE, a VMRUN or of the #VMEXIT
  * of a nested guest. In the mapping by which KVM finds the page nobody has touched it; the guest
  * itself writes the VMCB through another memslot of the same buffer.
  *

@@ -4,7 +4,7 @@
  * a KVM_RUN in between, and gives way to a thread that deletes or moves the memslot that is
  * prefaulted: EAGAIN, or 0 with what is left if it got somewhere.
  *
- * Contract: 7. Stock KVM tries again in both cases until there is a signal: in the first by itself,
+ * Contract: 9, 7. Stock KVM tries again in both cases until there is a signal: in the first by itself,
  * in the second together with the other thread, which waits for it. The race is for patched KVM, on
  * stock it would stop at once. Shadow paging has no such call, and Linux 6.1 neither.
  *
