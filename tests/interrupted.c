@@ -4,8 +4,13 @@
  * and when the driver serves faults again, the guest goes on with the same instruction.
  *
  * The handlers of GPU drivers give up a wait when a signal is pending and return as if they had
- * inserted the entry: on the first attempt at a fault, or, if they can let go of mmap_lock and
- * have it repeated, on the second one. Both are tried, PFNMAP_HOLD_NOPAGE and PFNMAP_HOLD_RETRY.
+ * inserted the entry: on the first attempt at a fault, or, if they can let go of mmap_lock and have
+ * it repeated, on the second one. Both are tried, PFNMAP_HOLD_NOPAGE and PFNMAP_HOLD_RETRY.
+ *
+ * KVM looks a page up once without waiting, and if that will not do, once more. The driver's
+ * handler is called by the first lookup, as a rule. To have the second one call it, the guest
+ * touches memory whose absent page userfaultfd reports, which only the second lookup waits for, and
+ * while it does, the buffer is mapped there.
  *
  * Contract: 9, 3, 7. Stock KVM fails KVM_RUN with EFAULT in the first case. In the second it looks the
  * page up again and again, inside the kernel, for as long as the signal is pending, that is until
@@ -15,14 +20,21 @@
  * Seen to fail: a lookup that takes an interrupted fault for a failed one, and one that repeats it.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
 #include <stdatomic.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "tests/kit.h"
 
-#define SOON_MS 3000 /* patched KVM must be back by then */
-#define SPIN_MS 100  /* stock KVM must not */
-#define CALM	10   /* as many attempts at a fault are no loop */
+#define SOON_MS	    3000 /* patched KVM must be back by then */
+#define SPIN_MS	    100	 /* stock KVM must not */
+#define PATIENCE_MS 30000
+#define CALM	    10 /* as many attempts at a fault are no loop */
 
 static const struct pfnmap_create specs[] = {
 	{ .kind = PFNMAP_NONCOMPOUND, .order = 0, .pages = 8 },
@@ -61,28 +73,65 @@ static bool eintr(const struct guest_outcome *out)
 	return out->end == GUEST_RUN_FAILED && out->err == EINTR;
 }
 
+/* Have the memslot at memory whose absent pages are reported, instead of the buffer. */
+static int report_faults(struct vcpu *v, struct buf *b)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	VMM_MUST(vm_slot_delete(v->vm, KIT_SLOT));
+	buf_unmap(b);
+	b->map = vm_anon(b->size, KIT_PAGE);
+	reg.range.start = (uintptr_t)b->map;
+	reg.range.len = b->size;
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg))
+		tap_bail("userfaultfd: %s", strerror(errno));
+	VMM_MUST(vm_slot_set(v->vm, KIT_SLOT, KIT_GPA, b->size, b->map, 0));
+	return fd;
+}
+
+/* Once a fault is reported, put the buffer there and let whoever waits see it. */
+static void replace_memory(struct buf *b, int fd)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+
+	if (poll(&poll_fd, 1, PATIENCE_MS) != 1)
+		tap_bail("userfaultfd: the guest does not wait");
+	if (mmap(b->map, b->size, KIT_RW, MAP_SHARED | MAP_FIXED, b->fd, 0) != b->map)
+		tap_bail("mmap of %s: %s", buf_name(b), strerror(errno));
+	close(fd);
+}
+
 static void test_access(struct vcpu *v, struct buf *b, enum kit_access access, uint32_t page,
-			enum pfnmap_hold hold)
+			enum pfnmap_hold hold, bool second_lookup)
 {
 	bool spins = !tap_kvm_patched() && hold == PFNMAP_HOLD_RETRY, usable;
 	const char *how = hold == PFNMAP_HOLD_RETRY ? "second" : "first";
 	uint64_t offset = (uint64_t)page * KIT_PAGE, code, faults;
 	struct access a = { .access = access, .gpa = KIT_GPA + offset };
 	struct guest_outcome *out = &a.out;
+	int fd = -1;
 
 	usable = page_usable(&b->start[page]);
 	vcpu_code(v, &code, 0x4321);
 	buf_set_word(b, offset, code);
-	buf_do(b, PFNMAP_REVOKE, 0);
+	if (second_lookup)
+		fd = report_faults(v, b);
+	else
+		buf_do(b, PFNMAP_REVOKE, 0);
 	buf_do(b, PFNMAP_HOLD, hold);
 
 	faults = buf_stats(b).faults;
 	vcpu_start(v, run_access, &a);
+	if (second_lookup)
+		replace_memory(b, fd);
 	for (int i = 0; i < SOON_MS && buf_stats(b).faults == faults; i++)
 		usleep(1000);
 	usleep(2000);
-	tap_ok(buf_stats(b).faults == faults + 1 && !a.done, "%s: page %u: %s waits for the driver",
-	       buf_name(b), page, kit_access_names[access]);
+	tap_ok(buf_stats(b).faults == faults + 1 && !a.done,
+	       "%s: page %u: %s waits for the driver%s", buf_name(b), page,
+	       kit_access_names[access], second_lookup ? " in the second lookup" : "");
 
 	faults = buf_stats(b).faults;
 	vcpu_kick(v);
@@ -134,9 +183,11 @@ static void test(struct vcpu *v, const struct pfnmap_create *spec)
 	VMM_MUST(vm_slot_set(v->vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
 	for (enum kit_access access = 0; access < KIT_NR_ACCESSES; access++) {
 		for (uint32_t page = 0; page < b.spec.pages; page += 5) {
-			test_access(v, &b, access, page, PFNMAP_HOLD_NOPAGE);
-			test_access(v, &b, access, page, PFNMAP_HOLD_RETRY);
+			test_access(v, &b, access, page, PFNMAP_HOLD_NOPAGE, false);
+			test_access(v, &b, access, page, PFNMAP_HOLD_RETRY, false);
 		}
+		test_access(v, &b, access, 0, PFNMAP_HOLD_NOPAGE, true);
+		test_access(v, &b, access, 0, PFNMAP_HOLD_RETRY, true);
 	}
 	VMM_MUST(vm_slot_delete(v->vm, KIT_SLOT));
 	buf_end(&b, "as before");

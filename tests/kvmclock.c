@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The kvmclock page of a guest lies in memory of every kind: KVM, which writes it through a
- * mapping of its own, never writes or counts a page that was taken away.
+ * The kvmclock page of a guest lies in memory of every kind: KVM, which writes it through a mapping
+ * of its own, never writes or counts a page that was taken away.
  *
- * Contract: 8 and 7. The gfn_to_pfn_cache has a notifier, and puts a reference only where its lookup
- * took one. So patched KVM writes a clock to every kind of page, with nested and with shadow paging
- * and on a 32-bit host, and allow_unsafe_mappings makes no difference. Stock KVM judges by the
- * struct page: of what nobody refcounts it takes reserved pages and memory without struct page
+ * Contract: 8 and 7. The gfn_to_pfn_cache has a notifier, and puts a reference only where its
+ * lookup took one. So patched KVM writes a clock to every kind of page, with nested and with shadow
+ * paging and on a 32-bit host, and allow_unsafe_mappings makes no difference. Stock KVM judges by
+ * the struct page: of what nobody refcounts it takes reserved pages and memory without struct page
  * only. A page that KVM must not write stays as it was, byte for byte.
  *
  * Seen to fail: with refcounted_page_only in the cache's lookup (no clock in tails); with a
@@ -101,7 +101,8 @@ static struct clock read_clock(const struct buf *b, uint64_t at)
 
 static bool clock_sane(const struct clock *c)
 {
-	return c->version && !(c->version & 1) && c->tsc_to_system_mul && c->system_time;
+	return c->version != (uint32_t)FILLER && c->version && !(c->version & 1) &&
+	       c->tsc_to_system_mul && c->system_time;
 }
 
 /* How many words of the buffer, but those in [from, from + len), are not FILLER. */

@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * One thread has KVM look up the kvmclock page over and over, another has the driver move the buffer
- * that it is in, whose pages are PG_reserved and go back to the system: no reference of somebody
- * else is put.
+ * One thread has KVM look up the kvmclock page over and over, another has the driver move the
+ * buffer that it is in, whose pages are PG_reserved and go back to the system: no reference of
+ * somebody else is put.
  *
  * Contract: 8. Such a page is handed out without a reference. Stock KVM, when it is done with its
  * lookup, asks the struct page whether there is one to put; by then the owner may have taken the
- * page back, cleared PG_reserved and freed it. After some thousand moves the kernel reports "BUG:
+ * page back, cleared PG_reserved and freed it. After some dozens of moves the kernel reports "BUG:
  * Bad page state" with a refcount of -1. Its host is good for nothing more, which is why the table
- * gives it one of its own. Patched KVM goes by what the lookup said: many times as many moves leave
- * a clean kernel log, and all counts as allocated.
+ * gives it one of its own; the test ends at once, before anybody can trip over it. Patched KVM goes
+ * by what the lookup said: thousands of moves, for half a minute, leave a clean kernel log, and all
+ * counts as allocated.
  *
- * The emulated processors take turns, and at the worst moments for a race. So there is one, cpus=1
- * in the table, and a kernel that can be preempted anywhere: the driver's thread has a higher
- * priority and comes at any moment of a lookup.
+ * The host has one processor, cpus=1 in the table, and the driver comes at any moment of a lookup,
+ * see kit_preempt(). On two, which take turns in the emulator, 300000 moves were not always enough.
+ *
+ * Seen to fail: a gfn_to_pfn_cache that asks the struct page, after 49 moves of order 4 and 26 of
+ * order 0.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * A guest runs a nested guest whose VMCB lies in memory of every kind: KVM maps it for itself,
- * without a notifier, only where no driver can take the memory back, or where
- * allow_unsafe_mappings says that it may.
+ * without a notifier, only where no driver can take the memory back, or where allow_unsafe_mappings
+ * says that it may.
  *
  * Contract: 4; also 2 and, for refcounted pages, 7. Stock KVM maps what it gets a reference to or
  * what has no count to speak of. Patched KVM maps nothing out of a VM_IO or VM_PFNMAP mapping, for
@@ -69,11 +69,14 @@ static const struct place {
 	{ "tail of a compound page that a huge entry maps",
 	  { .kind = PFNMAP_COMPOUND, .order = 9, .pages = 512, .insert = PFNMAP_INSERT_PMD },
 	  5, .fate = { REFUSED, REFUSED, WORKS }, .gup_6_1 = true },
-	{ "single page", { .kind = PFNMAP_SINGLE, .pages = 8 }, 5, .fate = { WORKS, REFUSED, WORKS } },
-	{ "page of shmem", { .kind = PFNMAP_SHMEM, .pages = 8 }, 5, .fate = { WORKS, REFUSED, WORKS } },
+	{ "single page", { .kind = PFNMAP_SINGLE, .pages = 8 },
+	  5, .fate = { WORKS, REFUSED, WORKS } },
+	{ "page of shmem", { .kind = PFNMAP_SHMEM, .pages = 8 },
+	  5, .fate = { WORKS, REFUSED, WORKS } },
 	{ "page in a VM_MIXEDMAP mapping", { .kind = PFNMAP_MIXED, .pages = 8 },
 	  5, .fate = { WORKS, WORKS, WORKS } },
-	{ "reserved page", { .kind = PFNMAP_RESERVED, .pages = 8 }, 5, .fate = { WORKS, REFUSED, WORKS } },
+	{ "reserved page", { .kind = PFNMAP_RESERVED, .pages = 8 },
+	  5, .fate = { WORKS, REFUSED, WORKS } },
 	/* Stock warns about its count of 0, once, and would accept it. */
 	{ "reserved page with a count of 0", { .kind = PFNMAP_RESERVED, .order = 3, .pages = 8 },
 	  5, .fate = { UNTRIED, REFUSED, WORKS } },

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * CVE-2021-22543 stays impossible: however often KVM looks up, maps and releases pages that
- * nobody refcounts, by every path there is, their reference counts are those of the allocation at
- * the end.
+ * CVE-2021-22543 stays impossible: however often KVM looks up, maps and releases pages that nobody
+ * refcounts, by every path there is, their reference counts are those of the allocation at the end.
  *
- * Contract: 2, 3, 4. Stock and patched KVM must both pass, for the hole is closed in both: in
- * stock KVM by refusing such pages, in the patched one by knowing which reference is whose. Of its
- * own mappings patched KVM makes none here, unless allow_unsafe_mappings lets it make them all. An
- * underflow would show in the pages' counts, in chunks that the exporter cannot free, or as a
- * "Bad page" in the kernel log.
+ * Contract: 2, 3, 4. Stock and patched KVM must both pass, for the hole is closed in both: in stock
+ * KVM by refusing such pages, in the patched one by knowing which reference is whose. Of its own
+ * mappings patched KVM makes none here, unless allow_unsafe_mappings lets it make them all. An
+ * underflow would show in the pages' counts, in chunks that the exporter cannot free, or as a "Bad
+ * page" in the kernel log.
  *
  * Seen to fail: with kvm_vcpu_unmap() putting every page (unsafe), and with page faults putting
  * every page; with KVM mapping for itself what has a count.

@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The driver takes back the virtual-APIC page of a nested guest while that
- * guest runs on Intel: the page is not written any more, for KVM never mapped
- * it.
+ * The driver takes back the virtual-APIC page of a nested guest while that guest runs on Intel: the
+ * page is not written any more, for KVM never mapped it.
  *
- * Contract: 4. KVM maps the page at VMLAUNCH and keeps the mapping until the
- * nested guest ends, without a notifier, and the processor writes to it by
- * itself. Here the nested guest stores to an address where no memslot is, and
- * user space, which has to carry that out, has the driver move the buffer
- * before the nested guest goes on and loads CR8. Stock KVM has the old page
- * written every time, although it holds a reference, as far as it can get one.
- * Patched KVM refuses VMLAUNCH. Where no driver can take the page away, in
- * ordinary memory and in a VM_MIXEDMAP mapping, the nested guest goes on and
- * its CR8 is in the page.
+ * Contract: 4. KVM maps the page at VMLAUNCH and keeps the mapping until the nested guest ends,
+ * without a notifier, and the processor writes to it by itself. Here the nested guest stores to an
+ * address where no memslot is, and user space, which has to carry that out, has the driver move the
+ * buffer before the nested guest goes on and loads CR8. Stock KVM has the old page written every
+ * time, although it holds a reference, as far as it can get one. Patched KVM refuses VMLAUNCH.
+ * Where no driver can take the page away, in ordinary memory and in a VM_MIXEDMAP mapping, the
+ * nested guest goes on and its CR8 is in the page.
  */
 #include <string.h>
 #include <unistd.h>
@@ -72,6 +69,7 @@ static void test(const struct place *p, uint32_t paging)
 	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
 	for (int i = 1; i <= ROUNDS; i++) {
 		uint64_t changed = old.changed;
+		bool runs;
 
 		buf_set_word(&b, tpr, 0);
 		guest_call(v,
@@ -84,10 +82,11 @@ static void test(const struct place *p, uint32_t paging)
 				   .value = i,
 			   },
 			   &out);
-		stopped += at_store(v, &out, i);
+		runs = at_store(v, &out, i);
+		stopped += runs;
 		if (p->what == MOVED)
 			buf_do(&b, PFNMAP_MOVE, PFNMAP_KEEP_OLD);
-		if (!refused)
+		if (runs)
 			guest_resume(v, &out);
 		if (refused)
 			done += out.end == GUEST_DONE &&
