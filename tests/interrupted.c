@@ -17,7 +17,8 @@
  * the driver serves; this test has it do so then. A page that KVM of this kind cannot map fails
  * with EFAULT when the driver serves.
  *
- * Seen to fail: a lookup that takes an interrupted fault for a failed one, and one that repeats it.
+ * Seen to fail: a lookup that takes an interrupted fault for a failed one, and one that repeats it;
+ * on 6.1 signals heeded by the first lookup alone.
  */
 #include <errno.h>
 #include <fcntl.h>

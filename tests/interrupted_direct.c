@@ -10,9 +10,9 @@
  *
  *	patched	 the clock. A VMCB in a driver's buffer is refused, the driver is not asked
  *	unsafe	 all of them
- *	stock	 where the driver gives up at the first attempt, KVM drops the update of the clock and
- *		 says nothing, and the guest gets #GP for a VMRUN or VMSAVE that was right. Where it
- *		 gives up at the second one, KVM asks again and again until the driver serves.
+ *	stock	 where the driver gives up at the first attempt, KVM drops the update of the clock
+ *		 and says nothing, and the guest gets #GP for a VMRUN or VMSAVE that was right.
+ *		 Where it gives up at the second one, KVM asks again and again until it is served
  *
  * Not tested is what stock makes of a #VMEXIT without its VMCB.
  *

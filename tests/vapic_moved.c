@@ -10,6 +10,9 @@
  * time, although it holds a reference, as far as it can get one. Patched KVM refuses VMLAUNCH.
  * Where no driver can take the page away, in ordinary memory and in a VM_MIXEDMAP mapping, the
  * nested guest goes on and its CR8 is in the page.
+ *
+ * Seen to fail: KVM mapping for itself what has a count, for each kind of page the old one written
+ * in 3 of 3 rounds.
  */
 #include <string.h>
 #include <unistd.h>

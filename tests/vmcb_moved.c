@@ -10,8 +10,8 @@
  *	patched	 never maps the page: each instruction raises #GP, no old page is ever written
  *	unsafe	 every instruction works. Old pages may be written, that is what is unsafe about it,
  *		 and then the guest misses the exit code that was written there
- *	stock	 old pages are written, dozens of times. VMRUN and VMSAVE raise #GP, KVM_RUN fails with
- *		 EFAULT or, for want of the VMCB of a #VMEXIT, with a shutdown
+ *	stock	 old pages are written, dozens of times. VMRUN and VMSAVE raise #GP, KVM_RUN fails
+ *		 with EFAULT or, for want of the VMCB of a #VMEXIT, ends with a shutdown
  *
  * How often is said, and not judged. The page is one that has a reference count, so that stock KVM
  * maps it as well, or, if unsafe, any. The host has one processor, cpus=1 in the table, and the
