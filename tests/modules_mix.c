@@ -153,7 +153,7 @@ static void unload_files(struct files *f)
 /* vendor: "kvm-amd" or "kvm-intel"; err: what loading the one that fits ends in on this host. */
 static void test_vendor(const char *kind, const char *other, const char *vendor, int err)
 {
-	char key[32], path[64], said[80], module[32];
+	char key[32], path[64], said[80], unknown[80], module[32];
 	struct files f;
 	int got;
 
@@ -167,10 +167,12 @@ static void test_vendor(const char *kind, const char *other, const char *vendor,
 	snprintf(path, sizeof(path), "/modules/%s/%s.ko", other, vendor);
 	snprintf(module, sizeof(module), "%s", name_of(path));
 	snprintf(said, sizeof(said), "%s: disagrees about version of symbol", module);
+	snprintf(unknown, sizeof(unknown), "%s: Unknown symbol", module);
 	log_start();
 	got = load(path);
-	tap_ok(got == EINVAL && log_has(said), "%s %s on %s kvm: %s", other, vendor, kind,
-	       strerror(got));
+	/* It depends on the order of its symbols which one is missed first. */
+	tap_ok((got == EINVAL && log_has(said)) || (got == ENOENT && log_has(unknown)),
+	       "%s %s on %s kvm: %s", other, vendor, kind, strerror(got));
 	log_start();
 	got = load(f.path[f.n]);
 	tap_ok(got == err && !log_has(said), "%s %s on %s kvm: %s", kind, vendor, kind,
