@@ -12,10 +12,10 @@
  * touches memory whose absent page userfaultfd reports, which only the second lookup waits for, and
  * while it does, the buffer is mapped there.
  *
- * Contract: 9, 3, 7. Stock KVM fails KVM_RUN with EFAULT in the first case. In the second it looks the
- * page up again and again, inside the kernel, for as long as the signal is pending, that is until
- * the driver serves; this test has it do so then. A page that KVM of this kind cannot map fails
- * with EFAULT when the driver serves.
+ * Contract: 9, 3, 7. Stock KVM fails KVM_RUN with EFAULT in the first case. In the second it looks
+ * the page up again and again, inside the kernel, for as long as the signal is pending, that is
+ * until the driver serves; this test has it do so then. A page that KVM of this kind cannot map
+ * fails with EFAULT when the driver serves.
  *
  * Seen to fail: a lookup that takes an interrupted fault for a failed one, and one that repeats it;
  * on 6.1 signals heeded by the first lookup alone.

@@ -3,8 +3,8 @@
  * prefault_poison - KVM_PRE_FAULT_MEMORY ends at a poisoned page, with EHWPOISON or with what is
  * left, also in a thread that blocks SIGBUS.
  *
- * Contract: 9. Stock KVM sends SIGBUS and tries again, until another signal comes. Shadow paging has
- * no such call, and Linux 6.1 neither.
+ * Contract: 9. Stock KVM sends SIGBUS and tries again, until another signal comes. Shadow paging
+ * has no such call, and Linux 6.1 neither.
  *
  * Seen to fail: stock KVM with the expectations of patched.
  */

@@ -4,9 +4,9 @@
  * a KVM_RUN in between, and gives way to a thread that deletes or moves the memslot that is
  * prefaulted: EAGAIN, or 0 with what is left if it got somewhere.
  *
- * Contract: 9, 7. Stock KVM tries again in both cases until there is a signal: in the first by itself,
- * in the second together with the other thread, which waits for it. The race is for patched KVM, on
- * stock it would stop at once. Shadow paging has no such call, and Linux 6.1 neither.
+ * Contract: 9, 7. Stock KVM tries again in both cases until there is a signal: in the first by
+ * itself, in the second together with the other thread, which waits for it. The race is for patched
+ * KVM, on stock it would stop at once. Shadow paging has no such call, and Linux 6.1 neither.
  *
  * Seen to fail: a KVM that does neither free obsolete page tables before it prefaults nor look
  * whether the memslot goes away; then each call hangs, in the race the first.
