@@ -166,16 +166,38 @@ const char *kit_flags(const void *page)
 #define DEBUGFS "/sys/kernel/debug"
 #define PREEMPT DEBUGFS "/sched/preempt"
 
+static char preemption[64]; /* all modes, the one that was chosen in brackets */
+
+static void set_preemption(const char *mode)
+{
+	int fd = open(PREEMPT, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, mode, strlen(mode)) < 0)
+		tap_bail("%s: %s", PREEMPT, strerror(errno));
+	close(fd);
+}
+
+static void restore_preemption(void)
+{
+	char *mode = strchr(preemption, '(');
+
+	if (mode)
+		set_preemption(strtok(mode + 1, ")"));
+	umount(DEBUGFS);
+}
+
 void kit_preempt(void)
 {
 	int fd;
 
 	if (mount("none", DEBUGFS, "debugfs", 0, NULL) && errno != EBUSY)
 		tap_bail("mount of debugfs: %s", strerror(errno));
-	fd = open(PREEMPT, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, "full", 4) != 4)
+	fd = open(PREEMPT, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, preemption, sizeof(preemption) - 1) < 1)
 		tap_bail("%s: %s", PREEMPT, strerror(errno));
 	close(fd);
+	set_preemption("full");
+	atexit(restore_preemption);
 }
 
 void kit_go_first(bool first)

@@ -92,7 +92,7 @@ void kit_settle(void);
  * For races on a host with one processor, where nothing else happens while the kernel is at work:
  * have it preempt itself at any moment, and let this thread go on as soon as it can, or no longer.
  * On more processors, which the emulator has take turns, flushes of the TLB make them take turns at
- * the wrong moment.
+ * the wrong moment. Preemption is as before when the program ends.
  */
 void kit_preempt(void);
 void kit_go_first(bool first);
