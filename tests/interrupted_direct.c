@@ -27,8 +27,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <asm/kvm_para.h>
-
 #include "tests/kit.h"
 
 #define SOON_MS	   3000 /* who gives up must be back by then */
@@ -150,25 +148,6 @@ static bool done(const struct guest_outcome *out, enum role role)
 	       (role == CLOCK || role == VMSAVE || out->result == GUEST_L2_DONE);
 }
 
-static void set_clock_msr(struct vcpu *v, uint64_t value)
-{
-	struct {
-		struct kvm_msrs msrs;
-		struct kvm_msr_entry entry;
-	} arg = { { .nmsrs = 1 }, { .index = MSR_KVM_SYSTEM_TIME_NEW, .data = value } };
-
-	if (VMM_MUST(vmm_ioctl(v->fd, KVM_SET_MSRS, &arg)) != 1)
-		tap_bail("KVM_SET_MSRS does not take MSR_KVM_SYSTEM_TIME_NEW");
-}
-
-/* Have KVM write the clock before the guest runs on. */
-static void request_update(struct vcpu *v)
-{
-	struct kvm_clock_data data = { .clock = 1000000000 };
-
-	VMM_MUST(vmm_ioctl(v->vm->fd, KVM_SET_CLOCK, &data));
-}
-
 /*
  * Some 100 ms after a new clock KVM updates it once more. Wait for that, so that no later update is
  * taken for one that was not dropped.
@@ -264,7 +243,7 @@ static void test(const struct pfnmap_create *spec, enum role role, enum pfnmap_h
 	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
 	VMM_MUST(vm_slot_set(vm, ALIAS_SLOT, ALIAS_GPA, b.size, alias, 0));
 	if (role == CLOCK)
-		set_clock_msr(v, (KIT_GPA + AT) | 1);
+		kit_set_clock(v, (KIT_GPA + AT) | 1);
 	else
 		VMM_MUST(
 			vm_map(vm, VCPU_LONG, KIT_GPA + AT, ALIAS_GPA + AT, KIT_PAGE, KIT_PAGE, 0));
@@ -287,7 +266,7 @@ static void test(const struct pfnmap_create *spec, enum role role, enum pfnmap_h
 	map_anew(&b);
 	buf_do(&b, PFNMAP_HOLD, hold);
 	if (role == CLOCK)
-		request_update(v);
+		kit_update_clocks(v->vm);
 	faults = buf_stats(&b).faults;
 	vcpu_start(v, run_call, &c);
 	if (want == REFUSED) {

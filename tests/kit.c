@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* What the tests of guest memory share; kit.h describes the functions. */
+#include <asm/kvm_para.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kernel-page-flags.h>
@@ -676,4 +677,22 @@ int64_t kit_cpu_ms(const struct vcpu *v)
 	if (pthread_getcpuclockid(v->thread, &clock) || clock_gettime(clock, &ts))
 		return -1;
 	return ts.tv_sec * 1000ll + ts.tv_nsec / 1000000;
+}
+
+void kit_set_clock(struct vcpu *v, uint64_t value)
+{
+	struct {
+		struct kvm_msrs msrs;
+		struct kvm_msr_entry entry;
+	} arg = { { .nmsrs = 1 }, { .index = MSR_KVM_SYSTEM_TIME_NEW, .data = value } };
+
+	if (VMM_MUST(vmm_ioctl(v->fd, KVM_SET_MSRS, &arg)) != 1)
+		tap_bail("KVM_SET_MSRS does not take MSR_KVM_SYSTEM_TIME_NEW");
+}
+
+void kit_update_clocks(struct vm *vm)
+{
+	struct kvm_clock_data data = { .clock = 1000000000 };
+
+	VMM_MUST(vmm_ioctl(vm->fd, KVM_SET_CLOCK, &data));
 }

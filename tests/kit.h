@@ -272,6 +272,14 @@ bool kit_prefaults(void);
 /* KVM_PRE_FAULT_MEMORY: 0 or -errno; *range then tells what is left. */
 int kit_prefault(struct vcpu *v, struct kvm_pre_fault_memory *range);
 
+/* ---- the kvmclock ---- */
+
+/* Write MSR_KVM_SYSTEM_TIME_NEW: the place of the vCPU's clock, gpa | 1, or 0 for none. Bails. */
+void kit_set_clock(struct vcpu *v, uint64_t value);
+
+/* Have KVM write the clocks of all vCPUs, each before its guest runs on. */
+void kit_update_clocks(struct vm *vm);
+
 /* ---- calls that may not come back ---- */
 
 /*

@@ -12,7 +12,6 @@
  * Seen to fail: with refcounted_page_only in the cache's lookup (no clock in tails); with a
  * reference put that the struct page suggests.
  */
-#include <asm/kvm_para.h>
 #include <string.h>
 
 #include "tests/kit.h"
@@ -68,23 +67,10 @@ static const struct place {
 	/* clang-format on */
 };
 
-static void set_clock_msr(struct vcpu *v, uint64_t value)
-{
-	struct {
-		struct kvm_msrs msrs;
-		struct kvm_msr_entry entry;
-	} arg = { { .nmsrs = 1 }, { .index = MSR_KVM_SYSTEM_TIME_NEW, .data = value } };
-
-	if (VMM_MUST(vmm_ioctl(v->fd, KVM_SET_MSRS, &arg)) != 1)
-		tap_bail("KVM_SET_MSRS does not take MSR_KVM_SYSTEM_TIME_NEW");
-}
-
 /* Have KVM write all clocks before the guest runs on, and let it run. */
 static void update(struct vcpu *v)
 {
-	struct kvm_clock_data data = { .clock = 1000000000 };
-
-	VMM_MUST(vmm_ioctl(v->vm->fd, KVM_SET_CLOCK, &data));
+	kit_update_clocks(v->vm);
 	VMM_MUST(guest_call(v, &(struct guest_cmd){ .op = GUEST_NOP }, NULL));
 }
 
@@ -166,7 +152,7 @@ static void test_place(const struct place *p)
 	buf_mark(&b);
 	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
 
-	set_clock_msr(v, (KIT_GPA + at) | 1);
+	kit_set_clock(v, (KIT_GPA + at) | 1);
 	update(v);
 	if (tap_kvm_patched() || p->on_stock) {
 		test_written(v, p, &b, at);
@@ -184,7 +170,7 @@ static void test_place(const struct place *p)
 	}
 
 	buf_mark(&b);
-	set_clock_msr(v, 0);
+	kit_set_clock(v, 0);
 	VMM_MUST(guest_call(v, &(struct guest_cmd){ .op = GUEST_NOP }, NULL));
 	vcpu_destroy(v);
 	vm_destroy(vm);

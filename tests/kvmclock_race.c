@@ -27,8 +27,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <asm/kvm_para.h>
-
 #include "tests/kit.h"
 
 #define PATCHED_S 15	/* for each kind of page */
@@ -55,24 +53,12 @@ struct work {
 	struct guest_outcome out;
 };
 
-static void set_clock_msr(struct vcpu *v, uint64_t value)
-{
-	struct {
-		struct kvm_msrs msrs;
-		struct kvm_msr_entry entry;
-	} arg = { { .nmsrs = 1 }, { .index = MSR_KVM_SYSTEM_TIME_NEW, .data = value } };
-
-	if (VMM_MUST(vmm_ioctl(v->fd, KVM_SET_MSRS, &arg)) != 1)
-		tap_bail("KVM_SET_MSRS does not take MSR_KVM_SYSTEM_TIME_NEW");
-}
-
 static int run(struct vcpu *v, void *arg)
 {
-	struct kvm_clock_data data = { .clock = 1000000000 };
 	struct work *w = arg;
 
 	while (!w->stop) {
-		VMM_MUST(vmm_ioctl(v->vm->fd, KVM_SET_CLOCK, &data));
+		kit_update_clocks(v->vm);
 		w->failed += !!guest_call(v, &(struct guest_cmd){ .op = GUEST_NOP }, &w->out);
 		w->updates++;
 	}
@@ -125,7 +111,7 @@ static bool test(const struct pfnmap_create *spec)
 	buf_open(&b, spec);
 	buf_map(&b, KIT_RW);
 	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
-	set_clock_msr(v, KIT_GPA | 1);
+	kit_set_clock(v, KIT_GPA | 1);
 	vcpu_start(v, run, &w);
 	kit_go_first(true);
 	start = seconds();
@@ -152,7 +138,7 @@ static bool test(const struct pfnmap_create *spec)
 	tap_ok(!corrupt, "%s: no bad page", buf_name(&b));
 	tap_is(w.failed, 0, "%s: the guest always runs: %s", buf_name(&b), guest_describe(&w.out));
 	buf_mark(&b);
-	set_clock_msr(v, 0);
+	kit_set_clock(v, 0);
 	vcpu_destroy(v);
 	vm_destroy(vm);
 	tap_ok(!buf_changes(&b), "%s: counts are as before: %s", buf_name(&b),

@@ -12,7 +12,6 @@
  * Seen to fail: with kvm_vcpu_unmap() putting every page (unsafe), and with page faults putting
  * every page; with KVM mapping for itself what has a count.
  */
-#include <asm/kvm_para.h>
 #include <stdlib.h>
 
 #include "tests/kit.h"
@@ -26,16 +25,6 @@ static const struct pfnmap_create kinds[] = {
 	{ .kind = PFNMAP_COMPOUND, .order = 2, .insert = PFNMAP_INSERT_ONE, .pages = PAGES },
 	{ .kind = PFNMAP_SINGLE, .insert = PFNMAP_INSERT_ALL, .pages = PAGES },
 };
-
-static void set_clock_msr(struct vcpu *v, uint64_t value)
-{
-	struct {
-		struct kvm_msrs msrs;
-		struct kvm_msr_entry entry;
-	} arg = { { .nmsrs = 1 }, { .index = MSR_KVM_SYSTEM_TIME_NEW, .data = value } };
-
-	VMM_MUST(vmm_ioctl(v->fd, KVM_SET_MSRS, &arg));
-}
 
 /* What the paths came to, so that the test says what it tested. */
 struct tally {
@@ -55,9 +44,9 @@ static void use_page(struct vcpu *v, uint64_t gpa, struct tally *fault, struct t
 	call(v, fault, &(struct guest_cmd){ .op = GUEST_FILL, .gpa = gpa, .len = 64 });
 	call(v, direct, &(struct guest_cmd){ .op = GUEST_VMSAVE, .gpa = gpa });
 	call(v, direct, &(struct guest_cmd){ .op = GUEST_VMRUN, .gpa = gpa });
-	set_clock_msr(v, gpa | 1);
+	kit_set_clock(v, gpa | 1);
 	guest_call(v, &(struct guest_cmd){ .op = GUEST_NOP }, NULL);
-	set_clock_msr(v, 0);
+	kit_set_clock(v, 0);
 }
 
 static void test_kind(const struct pfnmap_create *spec, bool unsafe)
