@@ -60,32 +60,30 @@ static const char *const role_names[] = {
 };
 
 /* By role and kind of KVM, for the first and the second attempt at a fault. */
+/* clang-format off */
 static const enum fate fates[NR_ROLES][UNSAFE + 1][2] = {
-    [CLOCK] =
-        {
-            [STOCK] = {DROPPED, SPINS},
-            [PATCHED] = {EINTR_AND_DONE, EINTR_AND_DONE},
-            [UNSAFE] = {EINTR_AND_DONE, EINTR_AND_DONE},
-        },
-    [VMSAVE] =
-        {
-            [STOCK] = {RAISES_GP, SPINS},
-            [PATCHED] = {REFUSED, REFUSED},
-            [UNSAFE] = {EINTR_AND_DONE, EINTR_AND_DONE},
-        },
-    [VMRUN] =
-        {
-            [STOCK] = {RAISES_GP, SPINS},
-            [PATCHED] = {REFUSED, REFUSED},
-            [UNSAFE] = {EINTR_AND_DONE, EINTR_AND_DONE},
-        },
-    [VMEXIT] =
-        {
-            [STOCK] = {UNTRIED, SPINS},
-            [PATCHED] = {UNTRIED, UNTRIED},
-            [UNSAFE] = {EINTR_AND_DONE, EINTR_AND_DONE},
-        },
+	[CLOCK] = {
+		[STOCK]	  = { DROPPED, SPINS },
+		[PATCHED] = { EINTR_AND_DONE, EINTR_AND_DONE },
+		[UNSAFE]  = { EINTR_AND_DONE, EINTR_AND_DONE },
+	},
+	[VMSAVE] = {
+		[STOCK]	  = { RAISES_GP, SPINS },
+		[PATCHED] = { REFUSED, REFUSED },
+		[UNSAFE]  = { EINTR_AND_DONE, EINTR_AND_DONE },
+	},
+	[VMRUN] = {
+		[STOCK]	  = { RAISES_GP, SPINS },
+		[PATCHED] = { REFUSED, REFUSED },
+		[UNSAFE]  = { EINTR_AND_DONE, EINTR_AND_DONE },
+	},
+	[VMEXIT] = {
+		[STOCK]	  = { UNTRIED, SPINS },
+		[PATCHED] = { UNTRIED, UNTRIED },
+		[UNSAFE]  = { EINTR_AND_DONE, EINTR_AND_DONE },
+	},
 };
+/* clang-format on */
 
 static const struct pfnmap_create specs[] = {
 	{ .kind = PFNMAP_SINGLE, .pages = 8 },

@@ -105,20 +105,21 @@ bool kit_kernel(unsigned int major, unsigned int minor)
 	return has_major > major || (has_major == major && has_minor >= minor);
 }
 
-static char lru_gen[16]; /* what to write back */
-
-static void set_lru_gen(const char *value)
+/* Write one of the kernel's settings. */
+static void put_setting(const char *path, const char *value)
 {
-	int fd = open(LRU_GEN, O_WRONLY | O_CLOEXEC);
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
 
 	if (fd < 0 || write(fd, value, strlen(value)) < 0)
-		tap_bail("%s: %s", LRU_GEN, strerror(errno));
+		tap_bail("%s: %s", path, strerror(errno));
 	close(fd);
 }
 
+static char lru_gen[16]; /* what to write back */
+
 static void restore_lru_gen(void)
 {
-	set_lru_gen(lru_gen);
+	put_setting(LRU_GEN, lru_gen);
 }
 
 void kit_count_marks(void)
@@ -128,7 +129,7 @@ void kit_count_marks(void)
 	if (fd < 0 || read(fd, lru_gen, sizeof(lru_gen) - 1) < 1)
 		tap_bail("%s: %s", LRU_GEN, strerror(errno));
 	close(fd);
-	set_lru_gen("n");
+	put_setting(LRU_GEN, "n");
 	atexit(restore_lru_gen);
 }
 
@@ -169,21 +170,12 @@ const char *kit_flags(const void *page)
 
 static char preemption[64]; /* all modes, the one that was chosen in brackets */
 
-static void set_preemption(const char *mode)
-{
-	int fd = open(PREEMPT, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, mode, strlen(mode)) < 0)
-		tap_bail("%s: %s", PREEMPT, strerror(errno));
-	close(fd);
-}
-
 static void restore_preemption(void)
 {
 	char *mode = strchr(preemption, '(');
 
 	if (mode)
-		set_preemption(strtok(mode + 1, ")"));
+		put_setting(PREEMPT, strtok(mode + 1, ")"));
 	umount(DEBUGFS);
 }
 
@@ -197,7 +189,7 @@ void kit_preempt(void)
 	if (fd < 0 || read(fd, preemption, sizeof(preemption) - 1) < 1)
 		tap_bail("%s: %s", PREEMPT, strerror(errno));
 	close(fd);
-	set_preemption("full");
+	put_setting(PREEMPT, "full");
 	atexit(restore_preemption);
 }
 
