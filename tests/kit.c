@@ -133,13 +133,36 @@ void kit_count_marks(void)
 	atexit(restore_lru_gen);
 }
 
+static void set_cpus(const cpu_set_t *cpus)
+{
+	if (sched_setaffinity(0, sizeof(*cpus), cpus))
+		tap_bail("sched_setaffinity: %s", strerror(errno));
+}
+
 void kit_settle(void)
 {
 	int fd = open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
+	cpu_set_t cpus;
 
-	/* 4: no line in the kernel log; 1: do it */
-	if (fd < 0 || pwrite(fd, "4", 1, 0) != 1 || pwrite(fd, "1", 1, 0) != 1)
+	if (fd < 0 || sched_getaffinity(0, sizeof(cpus), &cpus))
 		tap_bail("/proc/sys/vm/drop_caches: %s", strerror(errno));
+	/*
+	 * Each CPU has batches, and Linux 6.1 empties those of the CPU it runs on; this thread may
+	 * have run on several.
+	 */
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		cpu_set_t one;
+
+		if (!CPU_ISSET(cpu, &cpus))
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		set_cpus(&one);
+		/* 4: no line in the kernel log; 1: do it */
+		if (pwrite(fd, "4", 1, 0) != 1 || pwrite(fd, "1", 1, 0) != 1)
+			tap_bail("/proc/sys/vm/drop_caches: %s", strerror(errno));
+	}
+	set_cpus(&cpus);
 	close(fd);
 }
 
@@ -525,8 +548,7 @@ static void bind_cpu(bool first)
 		for (int i = 1; i < n; i++)
 			CPU_SET(i, &set);
 	}
-	if (sched_setaffinity(0, sizeof(set), &set))
-		tap_bail("sched_setaffinity: %s", strerror(errno));
+	set_cpus(&set);
 }
 
 void loops_start(struct loops *l, struct buf *b)
