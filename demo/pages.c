@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/drm.h"
-#include "tests/kit.h"
+#include "tests/lib/drm.h"
+#include "tests/lib/kit.h"
 
 #define PAGES 1024u
 #define SIZE  ((uint64_t)PAGES * KIT_PAGE)

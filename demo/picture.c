@@ -14,8 +14,8 @@
 #include <unistd.h>
 
 #include "demo/scene.h"
-#include "tests/drm.h"
-#include "tests/kit.h"
+#include "tests/lib/drm.h"
+#include "tests/lib/kit.h"
 
 /* drm_in_vram() tells buffers by their size: this one has a line that is not shown. */
 #define CANVAS_LINES  (SCENE_HEIGHT + 1)

@@ -2,29 +2,24 @@
 # demo/rules.mk - "make demo": its program on this machine, those in the host, and the guest's.
 
 DEMO := $(B)/bin/demo
-TOOLS += $(DEMO)
 DEMO_HOST := $(B)/host/pages $(B)/host/picture
 # Its guests are 64-bit ones.
 HOST_PROGS += $(if $(FOREIGN),,$(DEMO_HOST))
 
-$(B)/demo/%.o: demo/%.c demo/rules.mk
-	@mkdir -p $(@D)
-	$(CC) $(UCFLAGS) -MMD -c -o $@ $<
-
 $(DEMO): $(B)/demo/demo.o $(LIBHOST)
-	@mkdir -p $(@D)
+	mkdir -p $(@D)
 	$(CC) -static -o $@ $^
 
 $(DEMO_HOST): $(B)/host/%: $(B)/demo/%.o $(LIBTEST) $(LIBVMM)
-	@mkdir -p $(@D)
+	mkdir -p $(@D)
 	$(CC) -static -o $@ $^ -lpthread
 
 $(B)/host/picture: $(B)/demo/scene_blob.o
-$(B)/demo/picture.o: UCFLAGS += $(UAPI_FLAGS)
+$(B)/demo/picture.o: override CFLAGS += $(UAPI_FLAGS)
 
 # The drawing program for the bare guest; its address is SCENE_CODE of scene.h.
-$(B)/demo/scene_guest.o: UCFLAGS := $(GUEST_CFLAGS) -O2 -m64
-$(B)/demo/scene.elf: $(B)/demo/scene_guest.o guest/guest.ld
+$(B)/demo/scene_guest.o: override CFLAGS := $(GUEST_CFLAGS) -O2 -m64
+$(B)/demo/scene.elf: $(B)/demo/scene_guest.o vmm/guest/guest.ld
 	$(CC) -m64 $(GUEST_LDFLAGS) -Wl,-Ttext=0x201000 -o $@ $<
 
 $(B)/demo/scene.bin: $(B)/demo/scene.elf
@@ -33,9 +28,7 @@ $(B)/demo/scene.bin: $(B)/demo/scene.elf
 $(B)/demo/scene_blob.o: demo/scene_blob.S $(B)/demo/scene.bin
 	$(CC) -Wa,-I,$(B)/demo -c -o $@ $<
 
-.PHONY: demo
-demo: initramfs $(DEMO) $(B)/guest/ivshmem.cpio
-	$(if $(FOREIGN),$(error the demonstration is not for a 32-bit host))
+.PHONY: run-demo
+run-demo: initramfs $(DEMO) $(B)/guest/ivshmem.cpio
+	$(if $(FOREIGN),$(error the demonstration needs a 64-bit host))
 	$(DEMO) $(abspath $(B)) $(REL)
-
--include $(wildcard $(B)/demo/*.d)

@@ -2,12 +2,16 @@
 # exporter/rules.mk - the stand-in GPU driver. Kbuild writes beside the sources it
 # is given, so it is given copies below $(B).
 
+EXPORTER := $(R)/exporter/pfnmap_exporter.ko
 EXPORTER_SRC := exporter/Kbuild $(wildcard exporter/*.[ch])
 
 # The environment of the calling make means nothing to Kbuild.
-$(R)/exporter/pfnmap_exporter.ko: $(EXPORTER_SRC) exporter/rules.mk $(R)/version
-	@printf '  %-8s %s\n' EXPORTER $@
-	$(Q)mkdir -p $(@D) && cp -p $(EXPORTER_SRC) $(@D)/
-	$(Q)env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES \
+$(EXPORTER): $(EXPORTER_SRC) exporter/rules.mk $(R)/version
+	printf '  %-8s %s\n' EXPORTER $@
+	mkdir -p $(@D) && cp -p $(EXPORTER_SRC) $(@D)/
+	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES \
 		make -C $(KDIR) M=$(abspath $(@D)) modules >$(@D)/build.log 2>&1 || \
 		{ cat $(@D)/build.log >&2; exit 1; }
+
+.PHONY: exporter
+exporter: $(EXPORTER)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The table of tests (tests/table describes its format) and the words that configure a host. */
+/* The table of tests (tests/amd.table describes its format) and the words that configure a host. */
 #ifndef RIG_TABLE_H
 #define RIG_TABLE_H
 

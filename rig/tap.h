@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Judges a test by its output: the reading side of tests/tap.h. */
+/* Judges a test by its output: the reading side of tests/lib/tap.h. */
 #ifndef RIG_TAP_H
 #define RIG_TAP_H
 

@@ -1,16 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Install what the build and the emulated host need: deps.sh [PACKAGE=VERSION...]
-# installs the fixed list and the packages named; quiet when all are there.
+# Install Debian packages: deps.sh PACKAGE[=VERSION]... says in one line what it installs, and
+# nothing when all are there. deps.sh -n PACKAGE... only prints those that are missing, and fails if
+# there are any.
 set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 # What is installed is always the machine's own.
 unset APT_CONFIG
-
-tools='gcc make libc6-dev linux-libc-dev patch xz-utils zstd kmod git
-       qemu-system-x86 busybox-static'
 
 # Prints the packages of the list that are not installed (in that version).
 missing() {
@@ -28,8 +26,15 @@ missing() {
 	done
 }
 
-# shellcheck disable=SC2086 # package names
-todo=$(missing $tools "$@" | tr '\n' ' ')
+if [ "$1" = -n ]; then
+	shift
+	todo=$(missing "$@")
+	[ -n "$todo" ] || exit 0
+	echo "$todo"
+	exit 1
+fi
+
+todo=$(missing "$@" | sort -u | tr '\n' ' ')
 todo=${todo% }
 [ -n "$todo" ] || exit 0
 

@@ -103,16 +103,31 @@ source_version=$version
 dpkg --compare-versions "$source_version" ge "$oldest" ||
 	die "$release is of $source_version, too old for the series: use a release of" \
 	    "$oldest or newer (KERNEL=$name selects the newest that Debian offers)"
+
+# What has to be installed for the headers: their package or, where that depends on an image, whose
+# maintainer scripts are not wanted, or is of another architecture, what else it depends on.
+headers=${headers%%@*}$release${headers#*@}
+depends=$(apt-cache show "$headers=$version" 2>/dev/null | sed -n 's/^Depends: //p' | head -n 1)
+case $foreign$depends in
+/* | *linux-image-*)
+	deps=$(echo "$depends" | tr ',' '\n' |
+		sed -n '/linux-image-/d; s/^ *\([^ ]*\)[^(]*(= \([^)]*\)).*/\1=\2/p; t; s/^ *\([^ ]*\).*/\1/p' |
+		tr '\n' ' ')
+	[ -z "$foreign" ] || deps="$deps libc6-dev-i386 lib32gcc-12-dev"
+	;;
+*)	deps=$headers=$version ;;
+esac
 mkdir -p "$(dirname "$out")"
 cat >"$out.tmp" <<EOF
 REL := $release
 SERIES := ${name%%-*}
 ARCH := $arch
-VERSION := $version
+DEBIAN_VERSION := $version
 SOURCE_PKG := $source
 SOURCE_VERSION := $source_version
 IMAGE_PKG := ${image%%@*}$release${image#*@}
-HEADERS_PKG := ${headers%%@*}$release${headers#*@}
+HEADERS_PKG := $headers
+HEADERS_DEPS := $deps
 EOF
 mv "$out.tmp" "$out"
 [ "$source_version" = "$version" ] || version="$version, with the source of $source_version"

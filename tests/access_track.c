@@ -23,7 +23,7 @@
 #include <sys/swap.h>
 #include <unistd.h>
 
-#include "tests/kit.h"
+#include "tests/lib/kit.h"
 
 #define PAGES	 96u
 #define AGED	 12u		/* that many will do */

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/kit.h"
+#include "tests/lib/kit.h"
 
 #define PAGES	256u /* of the file; the first half is hot */
 #define HOT	(PAGES / 2)

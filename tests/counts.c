@@ -11,7 +11,7 @@
  */
 #include <stdlib.h>
 
-#include "tests/kit.h"
+#include "tests/lib/kit.h"
 
 /* Orders in which memslot, mapping and VM go; the VM takes a memslot that is left with it. */
 static const char *const sequences[] = { "smv", "msv", "vm", "mv", "svm" };

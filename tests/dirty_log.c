@@ -10,7 +10,7 @@
  */
 #include <string.h>
 
-#include "tests/kit.h"
+#include "tests/lib/kit.h"
 
 #define PAGES	128u
 #define WORDS	(PAGES / 64)

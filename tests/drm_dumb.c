@@ -13,8 +13,8 @@
  */
 #include <string.h>
 
-#include "tests/drm.h"
-#include "tests/kit.h"
+#include "tests/lib/drm.h"
+#include "tests/lib/kit.h"
 
 /* No power of two: TTM takes several chunks, of sizes that fall. */
 #define PAGES 600u

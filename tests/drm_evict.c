@@ -13,9 +13,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/drm.h"
-#include "tests/kit.h"
-#include "tests/loop.h"
+#include "tests/lib/drm.h"
+#include "tests/lib/kit.h"
+#include "tests/lib/loop.h"
 
 #define MAX_BUFS 6
 #define ROUNDS	 2

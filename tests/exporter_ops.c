@@ -20,7 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/kit.h"
+#include "tests/lib/kit.h"
 
 #define PAGE	  ((size_t)KIT_PAGE)
 #define PMD_PAGES (KIT_HUGE / KIT_PAGE)

@@ -26,7 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tests/kit.h"
+#include "tests/lib/kit.h"
 
 #define OTHER_SLOT (KIT_SLOT + 1)
 #define OTHER_GPA  (KIT_GPA + 0x200000)

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/kit.h"
+#include "tests/lib/kit.h"
 
 #define ORDERS	(1u << 0 | 1u << 1 | 1u << 3 | 1u << 9)
 #define CHUNK_3 (1u << 3)

@@ -30,7 +30,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "tests/kit.h"
+#include "tests/lib/kit.h"
 
 #define SOON_MS	    3000 /* patched KVM must be back by then */
 #define SPIN_MS	    100	 /* stock KVM must not */

@@ -27,7 +27,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "tests/kit.h"
+#include "tests/lib/kit.h"
 
 #define SOON_MS	   3000 /* who gives up must be back by then */
 #define SPIN_MS	   100	/* who tries on must not */

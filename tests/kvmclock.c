@@ -14,7 +14,7 @@
  */
 #include <string.h>
 
-#include "tests/kit.h"
+#include "tests/lib/kit.h"
 
 #define FILLER 0x5a5a5a5a5a5a5a5aull
 

@@ -27,7 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "tests/kit.h"
+#include "tests/lib/kit.h"
 
 #define PATCHED_S 15	/* for each kind of page */
 #define MIN_MOVES 3000u /* and as long as there are fewer */

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/kit.h"
+#include "tests/lib/kit.h"
 
 enum memory { NONCOMPOUND, COMPOUND, SINGLE, SHMEM, MIXED, ANON, THP, NR_MEMORIES };
 

@@ -20,8 +20,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "tests/tap.h"
-#include "tests/tool.h"
+#include "tests/lib/tap.h"
+#include "tests/lib/tool.h"
 
 #define MAX_FILES 40
 #define LINE	  4096

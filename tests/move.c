@@ -9,7 +9,7 @@
  *
  * Seen to fail: an MMU notifier that does not zap; a fault that keeps its reference.
  */
-#include "tests/kit.h"
+#include "tests/lib/kit.h"
 
 #define ROUNDS 7
 

@@ -19,7 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/kit.h"
+#include "tests/lib/kit.h"
 
 #define PARAMETER    "/sys/module/kvm/parameters/allow_unsafe_mappings"
 #define SCRATCH_SLOT 2u

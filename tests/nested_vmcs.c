@@ -24,7 +24,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/kit.h"
+#include "tests/lib/kit.h"
 
 #define ROUNDS	    3
 #define VMCS	    GUEST_SCRATCH	       /* in ordinary memory */

@@ -7,7 +7,7 @@
  *
  * Seen to fail: an MMU notifier that does not zap; a fault that keeps its reference.
  */
-#include "tests/kit.h"
+#include "tests/lib/kit.h"
 
 static const struct pfnmap_create specs[] = {
 	{ .kind = PFNMAP_NONCOMPOUND, .order = 2, .pages = 64 },

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tests/qemu.h"
+#include "tests/lib/qemu.h"
 
 #define SEED 0ul
 

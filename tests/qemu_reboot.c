@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/qemu.h"
+#include "tests/lib/qemu.h"
 
 #define CHUNK_ORDER 3u
 #define PASSES	    3u

@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tests/qemu.h"
+#include "tests/lib/qemu.h"
 
 #define CHUNK_ORDER 3u
 

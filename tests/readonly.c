@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "tests/kit.h"
+#include "tests/lib/kit.h"
 
 enum result {
 	DONE,	      /* the access worked */

@@ -11,7 +11,7 @@
  */
 #include <unistd.h>
 
-#include "tests/kit.h"
+#include "tests/lib/kit.h"
 
 #define ROUNDS 6
 #define STORM  1000

@@ -9,8 +9,8 @@
  *
  * Seen to fail: with the MMU notifier's zapping left out.
  */
-#include "tests/kit.h"
-#include "tests/loop.h"
+#include "tests/lib/kit.h"
+#include "tests/lib/loop.h"
 
 #define OTHER_SLOT (KIT_SLOT + 1)
 #define OTHER_GPA  (KIT_GPA + 0x10000000ull)

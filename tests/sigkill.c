@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/kit.h"
+#include "tests/lib/kit.h"
 
 #define VCPUS 2
 

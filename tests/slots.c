@@ -11,8 +11,8 @@
  */
 #include <string.h>
 
-#include "tests/kit.h"
-#include "tests/loop.h"
+#include "tests/lib/kit.h"
+#include "tests/lib/loop.h"
 
 #define OTHER_GPA (KIT_GPA + 0x10000000ull)
 #define ROUNDS	  8

@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "tests/kit.h"
-#include "tests/tool.h"
+#include "tests/lib/kit.h"
+#include "tests/lib/tool.h"
 
 #define PAGES 64u
 #define FILE_ "/tmp/file"

@@ -15,9 +15,9 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "tests/drm.h"
-#include "tests/kit.h"
-#include "tests/tool.h"
+#include "tests/lib/drm.h"
+#include "tests/lib/kit.h"
+#include "tests/lib/tool.h"
 
 #define USER   65534
 #define KVM    106

@@ -14,9 +14,9 @@
 #include <string.h>
 #include <sys/utsname.h>
 
-#include "tests/drm.h"
-#include "tests/kit.h"
-#include "tests/tool.h"
+#include "tests/lib/drm.h"
+#include "tests/lib/kit.h"
+#include "tests/lib/tool.h"
 
 /* The render node of the same device; false: it has none. */
 static bool render_node(int minor, char *name, size_t size)

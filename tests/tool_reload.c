@@ -25,8 +25,8 @@
 
 #include <linux/kvm.h>
 
-#include "tests/tap.h"
-#include "tests/tool.h"
+#include "tests/lib/tap.h"
+#include "tests/lib/tool.h"
 
 #define ROOT "/tmp/root"
 

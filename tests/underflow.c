@@ -14,7 +14,7 @@
  */
 #include <stdlib.h>
 
-#include "tests/kit.h"
+#include "tests/lib/kit.h"
 
 #define ROUNDS 4
 #define PAGES  64u

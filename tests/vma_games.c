@@ -15,8 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/kit.h"
-#include "tests/loop.h"
+#include "tests/lib/kit.h"
+#include "tests/lib/loop.h"
 
 #define FORKS 3
 

@@ -25,7 +25,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "tests/kit.h"
+#include "tests/lib/kit.h"
 
 #define TIMES	     1500u /* that the pages are taken away, for each test */
 #define MIN_TRIES    100u  /* of the guest */

@@ -10,8 +10,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "lib/vmm/vmm.h"
-#include "tests/tap.h"
+#include "vmm/vmm.h"
+#include "tests/lib/tap.h"
 
 #define MIB   0x100000ull
 #define BASE  (16 * MIB) /* guest address of the slot under test */

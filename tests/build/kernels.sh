@@ -3,8 +3,8 @@
 # Proves that KERNEL resolves to the newest release whose image, headers and
 # source have one version, and that what cannot be resolved is said in one line.
 set -eu
-# shellcheck source=tests/build/tap.sh
-. "$(dirname "$0")/tap.sh"
+# shellcheck source=tests/lib/tap.sh
+. "$(dirname "$0")/../lib/tap.sh"
 plan 16
 
 cat >"$work/kernels.conf" <<'EOF'

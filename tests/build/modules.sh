@@ -4,8 +4,8 @@
 # wrong is one line, that the next call recovers, and that make does nothing
 # when nothing changed. A small kbuild stands in for the kernel's.
 set -eu
-# shellcheck source=tests/build/tap.sh
-. "$(dirname "$0")/tap.sh"
+# shellcheck source=tests/lib/tap.sh
+. "$(dirname "$0")/../lib/tap.sh"
 plan 11
 
 small_tree
@@ -14,7 +14,7 @@ kbuild() {
 	cat >"$work/kdir/Makefile"
 }
 build() {
-	run "$top/scripts/modules.sh" "$work/tree" "$work/kdir" "$work/modules"
+	run "$top/kvm/build.sh" "$work/tree" "$work/kdir" "$work/modules"
 }
 kbuild <<'EOF'
 modules:
@@ -54,7 +54,7 @@ modules:
 	kill -9 \$\$(cat $work/pid)
 EOF
 # shellcheck disable=SC2016 # for the inner shell
-run sh -c 'echo $$ >"$0/pid"; exec "$1/scripts/modules.sh" "$0/tree" "$0/kdir" "$0/modules"' "$work" "$top"
+run sh -c 'echo $$ >"$0/pid"; exec "$1/kvm/build.sh" "$0/tree" "$0/kdir" "$0/modules"' "$work" "$top"
 ok 'a killed build leaves no modules' absent "$work/modules"
 echo "$good" | kbuild
 build
@@ -63,7 +63,7 @@ ok 'and the next call recovers' test "$status" -eq 0 -a \
 
 if small_disk; then
 	"$top/kvm/prepare.sh" "$work/stock" "$work/small/tree"
-	run "$top/scripts/modules.sh" "$work/small/tree" "$work/kdir" "$work/small/modules"
+	run "$top/kvm/build.sh" "$work/small/tree" "$work/kdir" "$work/small/modules"
 	ok 'a full disk is one line' fails_with 'do not build: no space left on the disk of'
 else
 	skip 'a full disk is one line' 'a small file system cannot be mounted here'

@@ -3,8 +3,8 @@
 # Proves that a series is applied whole or not at all: fuzz and offsets are told,
 # rejects name patch and file, and a failed or killed run leaves nothing behind.
 set -eu
-# shellcheck source=tests/build/tap.sh
-. "$(dirname "$0")/tap.sh"
+# shellcheck source=tests/lib/tap.sh
+. "$(dirname "$0")/../lib/tap.sh"
 plan 16
 
 prepare() {

@@ -3,8 +3,8 @@
 # Proves that series to tree to series is the same bytes, that work in the tree
 # reaches the series, and that unsaved work is never overwritten.
 set -eu
-# shellcheck source=tests/build/tap.sh
-. "$(dirname "$0")/tap.sh"
+# shellcheck source=tests/lib/tap.sh
+. "$(dirname "$0")/../lib/tap.sh"
 plan 18
 
 export GIT_AUTHOR_NAME='A. Tester' GIT_AUTHOR_EMAIL=tester@localhost
@@ -12,10 +12,10 @@ export GIT_COMMITTER_NAME='A. Tester' GIT_COMMITTER_EMAIL=tester@localhost
 
 tree=$work/tree
 make_tree() {
-	run "$top/scripts/tree.sh" make "$tree" "$work/linux-source-0.tar.xz" "$work/series" "$work/new"
+	run "$top/kvm/tree.sh" make "$tree" "$work/linux-source-0.tar.xz" "$work/series" "$work/new"
 }
 save_tree() {
-	run "$top/scripts/tree.sh" save "$tree" "$work/series" "$work/new"
+	run "$top/kvm/tree.sh" save "$tree" "$work/series" "$work/new"
 }
 state() {
 	find "$work/series" "$work/new" -type f -exec sha256sum {} + | sort -k 2

@@ -13,7 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
-#include "tests/ivshmem_guest.h"
+#include "tests/guest/ivshmem.h"
 
 #define PATH  "/dev/dumb"
 #define CARD  "/dev/dri/card0"

@@ -75,7 +75,7 @@ pages bochs-drm
 if [ -e /usr/bin/qemu-system-x86_64 ]; then
 	part qemu
 	mkfifo /run/to
-	# As tests/qemu.c has it: the emulated processor makes a guest hang now and then.
+	# As tests/lib/qemu.c has it: the emulated processor makes a guest hang now and then.
 	guest || guest
 fi
 part status

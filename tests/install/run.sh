@@ -121,14 +121,14 @@ another() {
 	cp -R "$top/kernels.conf" "$top/kvm" "$top/packaging" "$top/scripts" "$top/cmd" "$work/project"
 	cp "$top/build/bin/kvm-pfnmap" "$work/project/build/bin"
 	echo "$1" >"$work/project/VERSION"
-	sed -i "1s/(.*)/($1)/" "$work/project/packaging/debian/changelog"
-	(cd "$work/project" && exec packaging/deb.sh build) >>"$work/log" 2>&1 &&
+	sed -i "1s/(.*)/($1)/" "$work/project/debian/changelog"
+	(cd "$work/project" && exec dkms/deb.sh build) >>"$work/log" 2>&1 &&
 		cp "$work/project/build/deb/kvm-pfnmap-dkms_${1}_all.deb" "$root/tmp"
 	rm -rf "$work/project"
 }
 
 build_all() {
-	run "/usr/src/kvm-pfnmap-$version/packaging/build-all.sh" "$@"
+	run "/usr/src/kvm-pfnmap-$version/dkms/build-all.sh" "$@"
 }
 
 again() {
@@ -395,23 +395,23 @@ if [ -z "${CORE:-}" ]; then
 		cp -R "$top/VERSION" "$top/kernels.conf" "$top/kvm" "$top/packaging" \
 			"$top/scripts" "$dir"
 	done
-	run /tmp/project/packaging/install.sh install
+	run /tmp/project/dkms/install.sh install
 	ok 'make install wants the hooks of the package away' \
 		one_line '^install.sh: .*: apt purge kvm-pfnmap-dkms$'
 	run apt-get -q -y purge kvm-pfnmap-dkms kvm-pfnmap
 	ok 'purge leaves no file' test -z "$(find "$root/etc" "$root/usr" "$root/var/lib" \
 		-name '*kvm-pfnmap*' ! -path '*/kvm-pfnmap-git*')"
-	run /usr/src/kvm-pfnmap-git/packaging/install.sh install
+	run /usr/src/kvm-pfnmap-git/dkms/install.sh install
 	ok 'make install wants another directory than that of DKMS' \
 		one_line '^install.sh: /usr/src/kvm-pfnmap-git is where DKMS .*: move this directory'
-	run /tmp/project/packaging/install.sh install
+	run /tmp/project/dkms/install.sh install
 	ok 'make install does the same without the package' ours "$new"
-	run /tmp/project/packaging/install.sh uninstall
+	run /tmp/project/dkms/install.sh uninstall
 	apt_install "$package"
 	ok 'the package takes its place' only_version "$version" "$new"
 	run apt-get -q -y purge kvm-pfnmap-dkms
-	run /tmp/project/packaging/install.sh install
-	run /tmp/project/packaging/install.sh uninstall
+	run /tmp/project/dkms/install.sh install
+	run /tmp/project/dkms/install.sh uninstall
 	ok 'and make uninstall takes it away' left
 	ok 'but no directory of somebody else' test -e "$root/usr/src/kvm-pfnmap-git/VERSION"
 fi

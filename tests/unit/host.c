@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "rig/host.h"
-#include "tap.h"
+#include "tests/lib/tap.h"
 
 static char dir[] = "/tmp/unit-host.XXXXXX", kernel[64], initramfs[64];
 

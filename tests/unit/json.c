@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Proves that cmd/kvm-pfnmap/json.c writes the bytes that it should, and JSON whatever it is given.
+ * Proves that tool/json.c writes the bytes that it should, and JSON whatever it is given.
  *
  * With a file as its argument it says instead whether that is one JSON object, by its exit status.
  */
@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cmd/kvm-pfnmap/json.h"
-#include "tap.h"
+#include "tool/json.h"
+#include "tests/lib/tap.h"
 
 /* ---- a reader, as strict as RFC 8259 ---- */
 

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "rig/rig.h"
-#include "tap.h"
+#include "tests/lib/tap.h"
 
 static char dir[] = "/tmp/unit-matrix.XXXXXX", out[64], table[8192];
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Proves that cmd/kvm-pfnmap/parse.c reads arguments, versions of Debian, names of kernels and what
+ * Proves that tool/parse.c reads arguments, versions of Debian, names of kernels and what
  * dkms says, and takes nothing else for them.
  */
 #include <limits.h>
@@ -11,8 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "cmd/kvm-pfnmap/parse.h"
-#include "tap.h"
+#include "tool/parse.h"
+#include "tests/lib/tap.h"
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 

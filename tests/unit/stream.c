@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "rig/stream.h"
-#include "tap.h"
+#include "tests/lib/tap.h"
 
 static struct stream in, out;
 

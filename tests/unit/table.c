@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Proves that rig/table.c reads tables of tests as tests/table describes, and refuses all others.
+ * Proves that rig/table.c reads tables of tests as tests/amd.table describes, and refuses all others.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "rig/table.h"
-#include "tap.h"
+#include "tests/lib/tap.h"
 
 static char said[512]; /* on standard error by the last read_text() */
 
@@ -182,8 +182,8 @@ int main(void)
 	accept();
 	refuse();
 	too_much();
-	read_ours("tests/table");
-	read_ours("tests/rig.table");
+	read_ours("tests/amd.table");
+	read_ours("tests/rig/misbehave.table");
 	tap_is(read_text(&t, ""), 0, "an empty table is a table");
 	table_free(&t);
 	return tap_done();

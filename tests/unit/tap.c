@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "rig/tap.h"
-#include "tests/tap.h"
+#include "tests/lib/tap.h"
 
 static void feed(struct tap *t, const char *output)
 {

@@ -8,12 +8,12 @@
 # Nothing here may use this machine's KVM, not even if the tool is broken: probe
 # gets the names of devices that are not there, and reload is left alone.
 set -eu
-# shellcheck source=tests/build/tap.sh
-. "$(dirname "$0")/../build/tap.sh"
+# shellcheck source=tests/lib/tap.sh
+. "$(dirname "$0")/../lib/tap.sh"
 
 none=/no/such/device
-manual=cmd/kvm-pfnmap/kvm-pfnmap.1
-completion=cmd/kvm-pfnmap/completion.bash
+manual=tool/kvm-pfnmap.1
+completion=tool/completion.bash
 
 # tool ARGUMENT...: run it; $work/out is for ok().
 tool() {
@@ -181,7 +181,7 @@ wrong "--dirname $(echo "$many" | cut -c1-20)...: the name is too long" status -
 # ---- the manual and the completion ----
 
 # Each in a line of its own, sorted.
-sed -n 's/^\t{ "\([a-z]*\)", .*/--\1/p' cmd/kvm-pfnmap/main.c | sort >"$work/options"
+sed -n 's/^\t{ "\([a-z]*\)", .*/--\1/p' tool/main.c | sort >"$work/options"
 ok 'the program has options' test "$(wc -l <"$work/options")" -ge 8
 grep -oE -- '--[a-z]+' "$work/help" | sort -u >"$work/out"
 ok '--help names them all, and no others' diff "$work/options" "$work/out"
@@ -192,7 +192,7 @@ sed -n '/^The options are/,/^[.]Sh/p' "$manual" | grep '^[.]It' | grep -oE 'Fl -
 ok 'which describes each once' diff "$work/options" "$work/out"
 grep -oE -- '--[a-z]+' "$completion" | sort -u >"$work/out"
 ok 'so does the completion' diff "$work/options" "$work/out"
-sed -n '/^enum exit_code/,/}/p' cmd/kvm-pfnmap/tool.h | grep -cE '^[[:space:]]EXIT_' >"$work/codes"
+sed -n '/^enum exit_code/,/}/p' tool/tool.h | grep -cE '^[[:space:]]EXIT_' >"$work/codes"
 seq 0 $(($(cat "$work/codes") - 1)) >"$work/status"
 sed -n '/^exit status/,$p' "$work/help" | grep -oE '(^| )[0-9] ' | tr -d ' ' | sort >"$work/out"
 ok '--help has all exit codes' diff "$work/status" "$work/out"

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "lib/vmm/internal.h"
-#include "tap.h"
+#include "vmm/internal.h"
+#include "tests/lib/tap.h"
 
 #define KIB 1024ull
 #define MIB (1024 * KIB)

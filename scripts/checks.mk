@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# scripts/checks.mk - the two commands of the README and "make ci", the packages that they install,
+# and lint.
+
+# The packages of Debian that each command needs. "make deps" is the one place that installs any.
+DEPS_demo := gcc git kmod libc6-dev linux-libc-dev make patch xz-utils zstd busybox-static \
+	qemu-system-x86
+DEPS_check := $(DEPS_demo) libdrm-dev libgbm-dev libkmod-dev
+DEPS_ci := $(DEPS_check) bochs bochs-term bochsbios vgabios libc6-dev-i386 lib32gcc-12-dev \
+	clang-format clang-tidy cppcheck mandoc perl shellcheck sparse \
+	debhelper debootstrap dh-dkms dpkg-dev e2fsprogs fakeroot lintian
+I386_KERNEL := 6.1-686
+
+# FOR=demo or FOR=check installs less.
+FOR ?= ci
+DEPS_KERNELS ?= $(KERNELS) $(if $(filter ci,$(FOR)),$(I386_KERNEL))
+.PHONY: deps update
+deps:
+	for kernel in $(DEPS_KERNELS); do \
+		scripts/kernel.sh $$kernel $(B)/kernels/$$kernel.mk $(B)/cache || exit; \
+	done; \
+	scripts/deps.sh $(DEPS_$(FOR)) $$(for kernel in $(DEPS_KERNELS); do \
+		sed -n 's/^HEADERS_DEPS := //p' $(B)/kernels/$$kernel.mk; done)
+
+update:
+	rm -f $(B)/kernels/*.mk
+	$(MAKE) UPDATE=1 deps
+
+# A part of a check is a target and a kernel, TARGET@KERNEL[,KERNEL...], or a target that is about no
+# kernel. It leaves "passed failed skipped" in build/logs/$(call part,NAME).counts.
+part = $(1)-$(KERNEL)
+on_all = $(foreach k,$(KERNELS),$(1)@$(k))
+comma := ,
+empty :=
+CHECK_PARTS := check-unit $(call on_all,check-rig) $(call on_all,check-build) check-runner@$(KERNEL)
+CI_PARTS := $(CHECK_PARTS) \
+	check-intel@$(subst $(empty) $(empty),$(comma),$(KERNELS)) \
+	check-rig@$(I386_KERNEL) check-install@$(KERNEL) lint check-deb $(call on_all,lint-series)
+CHECK = +scripts/check.sh "$(MAKE)" $(B)
+
+.PHONY: demo check check-i386 ci
+demo:
+	$(MAKE) deps FOR=demo DEPS_KERNELS=$(KERNEL)
+	$(MAKE) run-demo KERNEL=$(KERNEL)
+
+check:
+	$(MAKE) deps FOR=check DEPS_KERNELS="$(KERNELS)"
+	$(CHECK) $(CHECK_PARTS)
+
+check-i386:
+	$(MAKE) check-rig KERNEL=$(I386_KERNEL)
+
+ci: export CORE := 1
+ci:
+	$(MAKE) deps FOR=ci DEPS_KERNELS="$(KERNELS) $(I386_KERNEL)"
+	$(CHECK) $(CI_PARTS)
+
+# Not for the kernel's C, whose tables of designated initializers clang-format cannot keep;
+# checkpatch knows better.
+LINT_C = $(shell find demo rig tests tool vmm -name '*.[ch]')
+.PHONY: lint format
+lint: $(B)/tool/kernels.c
+	LINT_FLAGS="$(CFLAGS) $(TOOL_FLAGS)" LINT_C="$(LINT_C)" \
+		scripts/tap.sh $(B)/logs lint scripts/lint.sh
+
+format:
+	clang-format -i --style=file $(LINT_C)
+
+ifdef REL
+
+.PHONY: check-build check-runner lint-series
+check-build: modules image
+	KDIR=$(KDIR) scripts/tap.sh $(B)/logs $(call part,build) $(wildcard tests/build/*.sh)
+
+check-runner: initramfs programs $(B)/bin/rig_host
+	BUILD=$(abspath $(B)) REL=$(REL) scripts/tap.sh $(B)/logs $(call part,runner) \
+		tests/rig/runner.sh $(B)/bin/rig_host
+
+$(B)/bin/rig_host: $(B)/tests/rig/host.o $(B)/tests/lib/tap.o $(LIBHOST)
+	mkdir -p $(@D)
+	$(CC) -static -o $@ $^ -lpthread
+
+# checkpatch is the kernel's own. What sparse says of the stock files that the series changes is
+# there for comparison.
+LINT := $(R)/lint
+LINT_OBJS = $(shell sed -n 's|^+++ b/\(.*\)\.c$$|\1.o|p' $(SERIES_DIR)/*.patch | sort -u)
+$(LINT)/checkpatch.pl: $(SOURCE)
+	printf '  %-8s %s\n' EXTRACT "checkpatch from $(SOURCE_PKG) $(SOURCE_VERSION)"
+	mkdir -p $(@D)
+	tar -C $(@D) --strip-components=2 --wildcards --no-wildcards-match-slash -xf $(SOURCE) \
+		'*/scripts/checkpatch.pl' '*/scripts/spelling.txt' '*/scripts/const_structs.checkpatch'
+	touch $@
+
+$(LINT)/stock.sparse: $(STOCK) $(R)/series.id scripts/sparse.sh
+	mkdir -p $(@D) && rm -rf $(LINT)/stock && cp -Rp $(R)/stock $(LINT)/stock
+	scripts/sparse.sh $(LINT)/stock $(KDIR) $(LINT_OBJS) >$@
+
+lint-series: modules $(LINT)/checkpatch.pl $(LINT)/stock.sparse
+	R=$(R) KDIR=$(KDIR) SERIES_DIR=$(SERIES_DIR) NEW_DIR=$(NEW_DIR) LINT_OBJS="$(LINT_OBJS)" \
+		scripts/tap.sh $(B)/logs $(call part,lint-series) scripts/lint-series.sh
+
+endif

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# scripts/kernel.mk - which kernel a goal is about, and what Debian's packages have of it: the image,
+# the source and the headers. The rest of the laboratory builds on $(R), the release's directory.
+
+KERNEL_MK := $(B)/kernels/$(KERNEL).mk
+ifneq ($(shell scripts/kernel.sh $(KERNEL) $(KERNEL_MK) $(B)/cache && echo ok),ok)
+$(error stopped)
+endif
+include $(KERNEL_MK)
+R := $(B)/$(REL)
+LOCK = scripts/locked.sh $(R)/$(1).lock
+# In front of what fetches packages that are not of this machine's architecture.
+FOREIGN := $(if $(filter-out amd64,$(ARCH)),scripts/foreign.sh $(ARCH) $(B)/cache/$(ARCH))
+KDIR := $(shell $(FOREIGN) scripts/headers.sh $(KERNEL) $(HEADERS_PKG) $(DEBIAN_VERSION) $(R)/headers \
+	$(HEADERS_DEPS))
+ifeq ($(KDIR),)
+$(error stopped)
+endif
+KCOMMON := /usr/src/$(patsubst %-686-pae,%-common,$(HEADERS_PKG:-amd64=-common))
+# The drivers' interfaces are in the kernel's headers package, but not in linux-libc-dev.
+UAPI_FLAGS := -idirafter $(KCOMMON)/include/uapi -D__user=
+
+# Where the objects and programs for the emulated host are. Those for a 32-bit one are built from
+# the same sources.
+H := $(B)$(if $(filter i386,$(ARCH)),/i386)
+$(B)/i386/%: M32 := -m32
+$(B)/i386/%.o: %.c Makefile scripts/kernel.mk
+	mkdir -p $(@D)
+	printf '  %-8s %s\n' CC $@
+	$(CC) -m32 -D_FILE_OFFSET_BITS=64 -idirafter /usr/include/x86_64-linux-gnu $(CFLAGS) -MMD -c -o $@ $<
+
+# Changes only when the release gets other packages.
+$(R)/version: FORCE
+	mkdir -p $(@D) && echo $(sort $(DEBIAN_VERSION) $(SOURCE_VERSION)) | cmp -s - $@ || \
+		echo $(sort $(DEBIAN_VERSION) $(SOURCE_VERSION)) >$@
+
+IMAGE := $(R)/image
+VMLINUZ := $(IMAGE)/boot/vmlinuz-$(REL)
+$(VMLINUZ): $(R)/version
+	$(call LOCK,image) $(FOREIGN) scripts/fetch.sh image $(IMAGE_PKG) $(DEBIAN_VERSION) $(IMAGE)
+	touch $@
+
+SOURCE := $(B)/cache/$(SOURCE_PKG)_$(SOURCE_VERSION).tar.xz
+$(SOURCE): | $(R)/version
+	$(call LOCK,source) scripts/fetch.sh source $(SOURCE_PKG) $(SOURCE_VERSION) $@
+
+.PHONY: image
+image: $(VMLINUZ)

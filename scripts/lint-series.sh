@@ -1,0 +1,71 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# Check the patches and the other kernel code with the kernel's own checkpatch and with sparse;
+# prints TAP. "make lint-series" calls it, and sets the variables.
+set -eu
+
+lint=$R/lint
+out=$(mktemp)
+trap 'rm -f "$out" "$out.part" "$out.error"' EXIT
+number=0
+
+# check NAME CMD...: passes if CMD finds nothing to say.
+check() {
+	name=$1
+	shift
+	number=$((number + 1))
+	if "$@" >"$out" 2>&1 && ! [ -s "$out" ]; then
+		echo "ok $number - $name"
+	else
+		echo "not ok $number - $name"
+		sed 's/^/#   /' "$out"
+	fi
+}
+
+checkpatch() {
+	perl "$lint/checkpatch.pl" --strict --no-tree --quiet --terse --no-summary "$@"
+}
+
+# On standard input, since checkpatch takes what git tracks for source. Nobody
+# has given a sign-off for the patches.
+patches() {
+	for p in "$SERIES_DIR"/*.patch; do
+		checkpatch --ignore MISSING_SIGN_OFF - <"$p" >"$out.part" ||
+			sed "s|^-|$p|" "$out.part"
+	done
+}
+
+# compat.h is the one place that may ask for the kernel's version, which checkpatch
+# then takes for a constant on the wrong side.
+kernel_files() {
+	for f in exporter/*.[ch] $(find "$NEW_DIR" -name '*.[ch]' 2>/dev/null); do
+		case $f in
+		*/compat.h)	checkpatch --ignore LINUX_VERSION_CODE,CONSTANT_COMPARISON -f "$f" ;;
+		*)		checkpatch -f "$f" ;;
+		esac || :
+	done
+}
+
+# What sparse does not say of stock KVM.
+sparse_series() {
+	# shellcheck disable=SC2086 # objects
+	scripts/locked.sh "$R/kvm.lock" scripts/sparse.sh "$R/kvm" "$KDIR" $LINT_OBJS \
+		>"$out.part" 2>"$out.error" || { cat "$out.error"; return; }
+	LC_ALL=C comm -13 "$lint/stock.sparse" "$out.part"
+}
+
+sparse_exporter() {
+	rm -rf "$lint/exporter"
+	mkdir "$lint/exporter"
+	cp exporter/Kbuild exporter/*.[ch] "$lint/exporter"
+	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES \
+		make -C "$KDIR" M="$(realpath "$lint/exporter")" C=2 CHECK=sparse >"$out.part" 2>&1 ||
+		tail -n 3 "$out.part"
+	grep -E '(warning|error):' "$out.part" || :
+}
+
+echo 1..4
+check 'checkpatch: the patches' patches
+check 'checkpatch: the exporter and the new files of KVM' kernel_files
+check 'sparse: the files that the series changes' sparse_series
+check 'sparse: the exporter' sparse_exporter

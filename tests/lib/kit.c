@@ -1,0 +1,710 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* What the tests of guest memory share; kit.h describes the functions. */
+#include <asm/kvm_para.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kernel-page-flags.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/lib/kit.h"
+
+/* What KVM sets in refcounted pages that a guest uses. */
+#define MARKS (PFNMAP_PAGE_DIRTY | PFNMAP_PAGE_REFERENCED | PFNMAP_PAGE_ACTIVE)
+
+#define LRU_GEN "/sys/kernel/mm/lru_gen/enabled"
+
+static uint64_t leaked_before;
+
+static int open_exporter(void)
+{
+	int fd = open(PFNMAP_EXPORTER_PATH, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		tap_bail("%s: %s", PFNMAP_EXPORTER_PATH, strerror(errno));
+	return fd;
+}
+
+static uint64_t leaked(void)
+{
+	struct buf b = { .fd = open_exporter() };
+	uint64_t n = buf_stats(&b).leaked;
+
+	close(b.fd);
+	return n;
+}
+
+void kit_start(void)
+{
+	alarm(300);
+	leaked_before = leaked();
+}
+
+int kit_finish(void)
+{
+	tap_is(leaked(), leaked_before, "no page has leaked");
+	return tap_done();
+}
+
+bool kit_param(const char *module, const char *name)
+{
+	char path[128], c;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/module/%s/parameters/%s", module, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, &c, 1) != 1)
+		tap_bail("%s: %s", path, strerror(errno));
+	close(fd);
+	return c == 'Y' || c == '1';
+}
+
+bool kit_tdp(void)
+{
+	if (!access("/sys/module/kvm_intel/parameters/ept", F_OK))
+		return kit_param("kvm_intel", "ept");
+	return kit_param("kvm_amd", "npt");
+}
+
+/* A 32-bit program is built for a 32-bit host. */
+enum vcpu_mode kit_mode(void)
+{
+	return sizeof(long) == 8 ? VCPU_LONG : VCPU_PAE;
+}
+
+bool kit_takes_all(void)
+{
+	static int takes_all = -1;
+
+	if (takes_all < 0)
+		takes_all = tap_kvm_patched() && kit_tdp() && kit_mode() == VCPU_LONG;
+	return takes_all;
+}
+
+bool kit_tdp_mmu(void)
+{
+	return kit_tdp() && kit_mode() == VCPU_LONG && kit_param("kvm", "tdp_mmu");
+}
+
+bool kit_kernel(unsigned int major, unsigned int minor)
+{
+	unsigned int has_major, has_minor;
+	struct utsname uts;
+
+	if (uname(&uts) || sscanf(uts.release, "%u.%u", &has_major, &has_minor) != 2)
+		tap_bail("uname: no version in '%s'", uts.release);
+	return has_major > major || (has_major == major && has_minor >= minor);
+}
+
+/* Write one of the kernel's settings. */
+static void put_setting(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, value, strlen(value)) < 0)
+		tap_bail("%s: %s", path, strerror(errno));
+	close(fd);
+}
+
+static char lru_gen[16]; /* what to write back */
+
+static void restore_lru_gen(void)
+{
+	put_setting(LRU_GEN, lru_gen);
+}
+
+void kit_count_marks(void)
+{
+	int fd = open(LRU_GEN, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || read(fd, lru_gen, sizeof(lru_gen) - 1) < 1)
+		tap_bail("%s: %s", LRU_GEN, strerror(errno));
+	close(fd);
+	put_setting(LRU_GEN, "n");
+	atexit(restore_lru_gen);
+}
+
+static void set_cpus(const cpu_set_t *cpus)
+{
+	if (sched_setaffinity(0, sizeof(*cpus), cpus))
+		tap_bail("sched_setaffinity: %s", strerror(errno));
+}
+
+void kit_settle(void)
+{
+	int fd = open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
+	cpu_set_t cpus;
+
+	if (fd < 0 || sched_getaffinity(0, sizeof(cpus), &cpus))
+		tap_bail("/proc/sys/vm/drop_caches: %s", strerror(errno));
+	/*
+	 * Each CPU has batches, and Linux 6.1 empties those of the CPU it runs on; this thread may
+	 * have run on several.
+	 */
+	for (int cpu = 0; cpu < sysconf(_SC_NPROCESSORS_ONLN); cpu++) {
+		cpu_set_t one;
+
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		set_cpus(&one);
+		/* 4: no line in the kernel log; 1: do it */
+		if (pwrite(fd, "4", 1, 0) != 1 || pwrite(fd, "1", 1, 0) != 1)
+			tap_bail("/proc/sys/vm/drop_caches: %s", strerror(errno));
+	}
+	set_cpus(&cpus);
+	close(fd);
+}
+
+static uint64_t read_at(const char *path, uint64_t index)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	uint64_t word;
+
+	if (fd < 0 || pread(fd, &word, sizeof(word), 8 * index) != sizeof(word))
+		tap_bail("%s: %s", path, strerror(errno));
+	close(fd);
+	return word;
+}
+
+const char *kit_flags(const void *page)
+{
+	uint64_t entry = read_at("/proc/self/pagemap", (uintptr_t)page / KIT_PAGE);
+	uint64_t f = read_at("/proc/kpageflags", entry & ((1ull << 55) - 1));
+	static char text[4];
+
+	snprintf(text, sizeof(text), "%c%c%c", f >> KPF_DIRTY & 1 ? 'D' : '-',
+		 f >> KPF_REFERENCED & 1 ? 'R' : '-', f >> KPF_ACTIVE & 1 ? 'A' : '-');
+	return text;
+}
+
+#define DEBUGFS "/sys/kernel/debug"
+#define PREEMPT DEBUGFS "/sched/preempt"
+
+static char preemption[64]; /* all modes, the one that was chosen in brackets */
+
+static void restore_preemption(void)
+{
+	char *mode = strchr(preemption, '(');
+
+	if (mode)
+		put_setting(PREEMPT, strtok(mode + 1, ")"));
+	umount(DEBUGFS);
+}
+
+void kit_preempt(void)
+{
+	int fd;
+
+	if (mount("none", DEBUGFS, "debugfs", 0, NULL) && errno != EBUSY)
+		tap_bail("mount of debugfs: %s", strerror(errno));
+	fd = open(PREEMPT, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, preemption, sizeof(preemption) - 1) < 1)
+		tap_bail("%s: %s", PREEMPT, strerror(errno));
+	close(fd);
+	put_setting(PREEMPT, "full");
+	atexit(restore_preemption);
+}
+
+void kit_go_first(bool first)
+{
+	struct sched_param param = { .sched_priority = first };
+
+	if (sched_setscheduler(0, first ? SCHED_FIFO : SCHED_OTHER, &param))
+		tap_bail("sched_setscheduler: %s", strerror(errno));
+}
+
+#define CGROUPS "/tmp/kit-cgroups"
+
+static int put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), ret;
+
+	if (fd < 0)
+		tap_bail("%s: %s", path, strerror(errno));
+	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+static void leave_cgroup(void)
+{
+	put(CGROUPS "/cgroup.procs", "0");
+	rmdir(CGROUPS "/test");
+	umount(CGROUPS);
+	rmdir(CGROUPS);
+}
+
+void kit_cgroup(void)
+{
+	mkdir(CGROUPS, 0700);
+	if (mount("none", CGROUPS, "cgroup2", 0, NULL))
+		tap_bail("mount of cgroup2: %s", strerror(errno));
+	if (put(CGROUPS "/cgroup.subtree_control", "+memory") || mkdir(CGROUPS "/test", 0700) ||
+	    put(CGROUPS "/test/cgroup.procs", "0"))
+		tap_bail("no control group: %s", strerror(errno));
+	atexit(leave_cgroup);
+}
+
+int kit_cgroup_put(const char *file, const char *text)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/test/%s", CGROUPS, file);
+	return put(path, text);
+}
+
+bool buf_try_open(struct buf *b, const struct pfnmap_create *spec)
+{
+	*b = (struct buf){ .spec = *spec, .size = (size_t)spec->pages * KIT_PAGE };
+	b->fd = open_exporter();
+	if (ioctl(b->fd, PFNMAP_CREATE, spec)) {
+		if (errno != ENODEV && errno != ENOSPC && errno != ENOMEM)
+			tap_bail("PFNMAP_CREATE of %s: %s", buf_name(b), strerror(errno));
+		close(b->fd);
+		return false;
+	}
+	b->start = buf_report(b);
+	return true;
+}
+
+void buf_open(struct buf *b, const struct pfnmap_create *spec)
+{
+	if (!buf_try_open(b, spec))
+		tap_bail("PFNMAP_CREATE of %s: %s", buf_name(b), strerror(errno));
+}
+
+void buf_open_named(struct buf *b, const struct pfnmap_create *spec)
+{
+	*b = (struct buf){ .spec = *spec, .size = (size_t)spec->pages * KIT_PAGE };
+	b->fd = open(PFNMAP_BUFFER_PATH, O_RDWR | O_CLOEXEC);
+	if (b->fd < 0 || ioctl(b->fd, PFNMAP_CREATE, spec))
+		tap_bail("%s: %s", PFNMAP_BUFFER_PATH, strerror(errno));
+	b->start = buf_report(b);
+}
+
+void buf_open_anon(struct buf *b, uint32_t pages)
+{
+	*b = (struct buf){ .spec.pages = pages, .fd = -1, .size = (size_t)pages * KIT_PAGE };
+	b->map = vm_anon(b->size, KIT_PAGE);
+}
+
+bool buf_missing(const struct pfnmap_create *spec)
+{
+	struct buf b;
+
+	if (buf_try_open(&b, spec)) {
+		buf_close(&b);
+		return false;
+	}
+	tap_skip(1, "%s: this host has no such device", buf_name(&b));
+	return true;
+}
+
+void buf_map(struct buf *b, int prot)
+{
+	/* A 32-bit kernel does not align it for that. */
+	bool huge = b->spec.insert == PFNMAP_INSERT_PMD && kit_mode() != VCPU_LONG;
+	void *at = huge ? vm_anon(b->size, KIT_HUGE) : NULL;
+
+	if (b->fd < 0)
+		return;
+	b->map = mmap(at, b->size, prot, MAP_SHARED | (huge ? MAP_FIXED : 0), b->fd, 0);
+	if (b->map == MAP_FAILED)
+		tap_bail("mmap of %s: %s", buf_name(b), strerror(errno));
+}
+
+void buf_unmap(struct buf *b)
+{
+	if (b->map && munmap(b->map, b->size))
+		tap_bail("munmap of %s: %s", buf_name(b), strerror(errno));
+	b->map = NULL;
+}
+
+void buf_close(struct buf *b)
+{
+	buf_unmap(b);
+	if (b->fd >= 0)
+		close(b->fd);
+	free(b->start);
+}
+
+void buf_end(struct buf *b, const char *fmt, ...)
+{
+	const char *changes;
+	char text[128];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	buf_unmap(b);
+	changes = buf_changes(b);
+	if (!tap_ok(!changes, "%s: %s", buf_name(b), text))
+		tap_diag("%s", changes);
+	buf_close(b);
+}
+
+struct pfnmap_page *buf_report(const struct buf *b)
+{
+	struct pfnmap_page *pages = calloc(b->spec.pages, sizeof(*pages));
+	struct pfnmap_report report = { .count = b->spec.pages, .pages = (uintptr_t)pages };
+
+	if (!pages || ioctl(b->fd, PFNMAP_REPORT, &report))
+		tap_bail("PFNMAP_REPORT of %s: %s", buf_name(b), strerror(errno));
+	return pages;
+}
+
+void buf_mark(struct buf *b)
+{
+	free(b->start);
+	b->start = buf_report(b);
+}
+
+const char *buf_changes(const struct buf *b)
+{
+	static char text[256];
+	const char *difference = NULL;
+	struct pfnmap_page *now;
+
+	if (b->fd < 0)
+		return NULL;
+	now = buf_report(b);
+	for (uint32_t i = 0; i < b->spec.pages; i++) {
+		const struct pfnmap_page *old = &b->start[i], *new = &now[i];
+		uint32_t ignore = page_refcounted(old) ? MARKS : 0;
+
+		if (old->pfn == new->pfn && old->count == new->count &&
+		    old->mapcount == new->mapcount && !((old->flags ^ new->flags) & ~ignore))
+			continue;
+		snprintf(
+			text, sizeof(text),
+			"page %u: pfn %#llx, count %d, mapcount %d, flags %#x -> %#llx, %d, %d, %#x",
+			i, (unsigned long long)old->pfn, old->count, old->mapcount, old->flags,
+			(unsigned long long)new->pfn, new->count, new->mapcount, new->flags);
+		difference = text;
+		break;
+	}
+	free(now);
+	return difference;
+}
+
+void buf_do(const struct buf *b, unsigned long request, unsigned long arg)
+{
+	if (ioctl(b->fd, request, arg))
+		tap_bail("ioctl %#lx of %s: %s", request, buf_name(b), strerror(errno));
+}
+
+struct pfnmap_old buf_check_old(const struct buf *b)
+{
+	struct pfnmap_old old;
+
+	if (ioctl(b->fd, PFNMAP_CHECK_OLD, &old))
+		tap_bail("PFNMAP_CHECK_OLD of %s: %s", buf_name(b), strerror(errno));
+	return old;
+}
+
+struct pfnmap_stats buf_stats(const struct buf *b)
+{
+	struct pfnmap_stats stats;
+
+	if (ioctl(b->fd, PFNMAP_STATS, &stats))
+		tap_bail("PFNMAP_STATS: %s", strerror(errno));
+	return stats;
+}
+
+uint64_t buf_word(const struct buf *b, uint64_t offset)
+{
+	uint64_t word;
+
+	if (b->fd < 0)
+		return *(volatile uint64_t *)(b->map + offset);
+	if (pread(b->fd, &word, sizeof(word), offset) != sizeof(word))
+		tap_bail("pread of %s: %s", buf_name(b), strerror(errno));
+	return word;
+}
+
+void buf_set_word(const struct buf *b, uint64_t offset, uint64_t value)
+{
+	if (b->fd < 0)
+		*(volatile uint64_t *)(b->map + offset) = value;
+	else if (pwrite(b->fd, &value, sizeof(value), offset) != sizeof(value))
+		tap_bail("pwrite of %s: %s", buf_name(b), strerror(errno));
+}
+
+const char *buf_name(const struct buf *b)
+{
+	static const char *const kinds[PFNMAP_NR_KINDS] = {
+		[PFNMAP_NONCOMPOUND] = "noncompound",
+		[PFNMAP_COMPOUND] = "compound",
+		[PFNMAP_SINGLE] = "single",
+		[PFNMAP_SHMEM] = "shmem",
+		[PFNMAP_RESERVED] = "reserved",
+		[PFNMAP_BAR] = "BAR",
+		[PFNMAP_MIXED] = "mixed",
+		[PFNMAP_DEVICE] = "device",
+	};
+	static const char *const inserts[PFNMAP_NR_INSERTS] = {
+		[PFNMAP_INSERT_ONE] = "one",
+		[PFNMAP_INSERT_AROUND] = "around",
+		[PFNMAP_INSERT_ALL] = "all",
+		[PFNMAP_INSERT_PMD] = "PMD",
+	};
+	static __thread char text[64];
+
+	if (b->fd < 0)
+		return "anonymous memory";
+	snprintf(text, sizeof(text), "%s order %u, %s%s", kinds[b->spec.kind], b->spec.order,
+		 inserts[b->spec.insert],
+		 b->spec.flags & PFNMAP_CREATE_MKWRITE ? ", read-only first" : "");
+	return text;
+}
+
+/* Of device memory all is reserved, which means nothing. */
+static bool page_reserved(const struct pfnmap_page *page)
+{
+	return (page->flags & (PFNMAP_PAGE_RESERVED | PFNMAP_PAGE_DEVICE)) == PFNMAP_PAGE_RESERVED;
+}
+
+bool page_refcounted(const struct pfnmap_page *page)
+{
+	return page->flags & PFNMAP_PAGE_STRUCT && !page_reserved(page) && page->count > 0;
+}
+
+bool page_usable(const struct pfnmap_page *page)
+{
+	return kit_takes_all() || page_refcounted(page) || !(page->flags & PFNMAP_PAGE_STRUCT) ||
+	       page_reserved(page);
+}
+
+uint64_t buf_stride(const struct buf *b)
+{
+	uint32_t i = 1;
+
+	while (i < b->spec.pages && !page_usable(&b->start[i]))
+		i++;
+	return (uint64_t)i * KIT_PAGE;
+}
+
+#define LOOPS_PATTERN 0x5eed
+#define LOOPS_CODE    0xbeef
+#define LOOPS_MS      10000
+
+void loops_init(struct loops *l)
+{
+	*l = (struct loops){ .vm = vm_create(0) };
+	l->verify = vcpu_create(l->vm, kit_mode());
+	l->add = vcpu_create(l->vm, kit_mode());
+	l->exec = vcpu_create(l->vm, kit_mode());
+}
+
+void loops_exit(struct loops *l)
+{
+	vcpu_destroy(l->verify);
+	vcpu_destroy(l->add);
+	vcpu_destroy(l->exec);
+	vm_destroy(l->vm);
+}
+
+void loops_each(const struct pfnmap_create *specs, size_t n,
+		void (*test)(struct loops *l, const struct pfnmap_create *spec))
+{
+	struct loops l;
+
+	loops_init(&l);
+	for (size_t i = 0; i < n; i++) {
+		for (uint32_t insert = 0; insert < PFNMAP_INSERT_PMD; insert++) {
+			struct pfnmap_create spec = specs[i];
+
+			spec.insert = insert;
+			test(&l, &spec);
+		}
+	}
+	loops_exit(&l);
+}
+
+/*
+ * Bind this thread, and those that it starts, to the first CPU or to all others, if there are any.
+ */
+static void bind_cpu(bool first)
+{
+	int n = sysconf(_SC_NPROCESSORS_ONLN);
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(0, &set);
+	if (!first && n > 1) {
+		CPU_CLR(0, &set);
+		for (int i = 1; i < n; i++)
+			CPU_SET(i, &set);
+	}
+	set_cpus(&set);
+}
+
+void loops_start(struct loops *l, struct buf *b)
+{
+	uint64_t stride = buf_stride(b), half = b->size / 2, code;
+	struct guest_cmd verify = {
+		.op = GUEST_VERIFY,
+		.flags = GUEST_LOOP,
+		.gpa = KIT_GPA + stride,
+		.len = half - stride,
+		.stride = stride,
+		.value = LOOPS_PATTERN,
+	};
+	struct guest_cmd add = {
+		.op = GUEST_ADD,
+		.flags = GUEST_LOOP,
+		.gpa = KIT_GPA + half,
+		.len = half,
+		.stride = stride,
+		.value = 1,
+	};
+	struct guest_cmd exec = { .op = GUEST_EXEC, .flags = GUEST_LOOP, .gpa = KIT_GPA };
+
+	l->b = b;
+	vcpu_code(l->exec, &code, LOOPS_CODE);
+	buf_set_word(b, 0, code);
+	for (uint64_t off = 0; off < verify.len; off += stride)
+		buf_set_word(b, stride + off, guest_pattern(LOOPS_PATTERN, off));
+	for (uint64_t off = 0; off < half; off += stride)
+		buf_set_word(b, half + off, 0);
+	VMM_MUST(vm_slot_set(l->vm, KIT_SLOT, KIT_GPA, b->size, b->map, 0));
+	bind_cpu(false);
+	guest_start(l->verify, &verify);
+	guest_start(l->add, &add);
+	guest_start(l->exec, &exec);
+	bind_cpu(true);
+}
+
+int loops_pass(struct loops *l)
+{
+	struct vcpu *all[] = { l->verify, l->add, l->exec };
+	int ret = 0;
+
+	/* The present pass has begun before now. */
+	for (size_t i = 0; i < ARRAY_SIZE(all) && !ret; i++)
+		ret = guest_wait_progress(all[i], 2, LOOPS_MS);
+	return ret;
+}
+
+static const char *complain(const struct loops *l, const char *who, const char *what)
+{
+	static char text[256];
+
+	snprintf(text, sizeof(text), "%s: guest that %s: %s", buf_name(l->b), who, what);
+	return text;
+}
+
+const char *loops_stop(struct loops *l)
+{
+	uint64_t stride = buf_stride(l->b), half = l->b->size / 2;
+	struct guest_outcome verify, add, exec;
+	const char *why = NULL;
+
+	guest_stop(l->verify);
+	guest_stop(l->add);
+	guest_stop(l->exec);
+	guest_join(l->verify, &verify);
+	guest_join(l->add, &add);
+	guest_join(l->exec, &exec);
+	VMM_MUST(vm_slot_delete(l->vm, KIT_SLOT));
+
+	if (verify.end != GUEST_DONE || verify.result)
+		return complain(l, "verifies", guest_describe(&verify));
+	if (exec.end != GUEST_DONE || exec.result != LOOPS_CODE)
+		return complain(l, "executes", guest_describe(&exec));
+	if (add.end != GUEST_DONE)
+		return complain(l, "adds", guest_describe(&add));
+	for (uint64_t off = 0; off < half; off += stride)
+		if (buf_word(l->b, half + off) != guest_progress(l->add))
+			why = complain(l, "adds", "a sum is not the number of passes");
+	return why;
+}
+
+const char *loops_fail(struct loops *l)
+{
+	struct guest_outcome verify, add, exec;
+
+	guest_join(l->verify, &verify);
+	guest_join(l->add, &add);
+	guest_join(l->exec, &exec);
+	VMM_MUST(vm_slot_delete(l->vm, KIT_SLOT));
+	if (!kit_efault(&verify))
+		return complain(l, "verifies", guest_describe(&verify));
+	if (!kit_efault(&exec))
+		return complain(l, "executes", guest_describe(&exec));
+	if (!kit_efault(&add))
+		return complain(l, "adds", guest_describe(&add));
+	return NULL;
+}
+
+const char *const kit_access_names[KIT_NR_ACCESSES] = {
+	[KIT_READ] = "read",
+	[KIT_WRITE] = "write",
+	[KIT_EXEC] = "execute",
+};
+
+int kit_touch(struct vcpu *v, enum kit_access access, uint64_t gpa, uint64_t value,
+	      struct guest_outcome *out)
+{
+	static const uint32_t ops[KIT_NR_ACCESSES] = {
+		[KIT_READ] = GUEST_READ,
+		[KIT_WRITE] = GUEST_FILL,
+		[KIT_EXEC] = GUEST_EXEC,
+	};
+	struct guest_cmd cmd = { .op = ops[access], .gpa = gpa, .len = 8, .value = value };
+
+	return guest_call(v, &cmd, out);
+}
+
+bool kit_efault(const struct guest_outcome *out)
+{
+	return out->end == GUEST_RUN_FAILED && out->err == EFAULT;
+}
+
+bool kit_prefaults(void)
+{
+	return kit_kernel(6, 12) && kit_tdp();
+}
+
+int kit_prefault(struct vcpu *v, struct kvm_pre_fault_memory *range)
+{
+	return vmm_ioctl(v->fd, KVM_PRE_FAULT_MEMORY, range);
+}
+
+int64_t kit_cpu_ms(const struct vcpu *v)
+{
+	struct timespec ts;
+	clockid_t clock;
+
+	if (pthread_getcpuclockid(v->thread, &clock) || clock_gettime(clock, &ts))
+		return -1;
+	return ts.tv_sec * 1000ll + ts.tv_nsec / 1000000;
+}
+
+void kit_set_clock(struct vcpu *v, uint64_t value)
+{
+	struct {
+		struct kvm_msrs msrs;
+		struct kvm_msr_entry entry;
+	} arg = { { .nmsrs = 1 }, { .index = MSR_KVM_SYSTEM_TIME_NEW, .data = value } };
+
+	if (VMM_MUST(vmm_ioctl(v->fd, KVM_SET_MSRS, &arg)) != 1)
+		tap_bail("KVM_SET_MSRS does not take MSR_KVM_SYSTEM_TIME_NEW");
+}
+
+void kit_update_clocks(struct vm *vm)
+{
+	struct kvm_clock_data data = { .clock = 1000000000 };
+
+	VMM_MUST(vmm_ioctl(vm->fd, KVM_SET_CLOCK, &data));
+}

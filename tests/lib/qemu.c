@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Debian's QEMU as a VMM in the emulated host; qemu.h describes the functions. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/lib/qemu.h"
+
+/* How long a guest may take to boot (4 s on an idle machine), and for anything else. */
+#define UP_MS	60000
+#define WAIT_MS 40000
+
+/* The monitor's socket in QEMU itself. */
+#define MONITOR_FD 3
+
+static long long now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
+}
+
+void qemu_buf(struct buf *b, unsigned int order)
+{
+	buf_open_named(b, &(struct pfnmap_create){ .kind = PFNMAP_NONCOMPOUND,
+						   .insert = PFNMAP_INSERT_AROUND,
+						   .order = order,
+						   .pages = QEMU_PAGES });
+}
+
+unsigned int qemu_written(const struct buf *b, unsigned int stride, unsigned long seed)
+{
+	uint64_t words[GUEST_WORDS];
+	unsigned int page, i, n = 0;
+
+	for (page = 0; page < QEMU_PAGES; page += stride) {
+		if (pread(b->fd, words, KIT_PAGE, (off_t)page * KIT_PAGE) != KIT_PAGE)
+			tap_bail("pread of the buffer: %s", strerror(errno));
+		for (i = 0; i < GUEST_WORDS; i++)
+			if (words[i] != ivshmem_pattern(page * GUEST_WORDS + i, seed))
+				break;
+		n += i == GUEST_WORDS;
+	}
+	return n;
+}
+
+static void __attribute__((noreturn)) exec_qemu(const char *build)
+{
+	static const char *const backend = "memory-backend-file,id=" QEMU_BACKEND ",size=2M,"
+					   "share=on,mem-path=" PFNMAP_BUFFER_PATH;
+	char kernel[512], initrd[512];
+	struct utsname host;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	uname(&host);
+	/* Unpacked, it boots a second sooner. */
+	snprintf(kernel, sizeof(kernel), "%s/%s/vmlinux", build, host.release);
+	snprintf(initrd, sizeof(initrd), "%s/guest/ivshmem.cpio", build);
+	/* The build directory may be below the machine's /tmp, which the host's covers. */
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    umount2("/machine/tmp", MNT_DETACH) || chroot("/machine") || chdir("/")) {
+		printf("cannot enter /machine: %s\n", strerror(errno));
+		exit(127);
+	}
+	execl("/usr/bin/qemu-system-x86_64", "qemu-system-x86_64", "-nodefaults", "-no-reboot",
+	      "-display", "none", "-serial", "stdio", "-chardev", "socket,id=monitor,fd=3", "-mon",
+	      "chardev=monitor,mode=control", "-accel", "kvm", "-cpu", "host", "-m", "256M",
+	      "-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1",
+	      "-object", backend, "-device",
+	      "ivshmem-plain,id=" QEMU_DEVICE ",memdev=" QEMU_BACKEND, (char *)NULL);
+	printf("cannot run the machine's qemu-system-x86_64: %s\n", strerror(errno));
+	exit(127);
+}
+
+static void start(struct qemu *q)
+{
+	const char *build = getenv("BUILD");
+	int console[2], monitor[2];
+
+	if (!build)
+		tap_bail("BUILD is not set: the machine's path of the build directory");
+	/* What is said to a QEMU that has just died is an error, not the end of the test. */
+	signal(SIGPIPE, SIG_IGN);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, console) ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, monitor))
+		tap_bail("socketpair: %s", strerror(errno));
+	*q = (struct qemu){ .console = console[0], .monitor = monitor[0] };
+	fflush(NULL);
+	q->pid = fork();
+	if (q->pid < 0)
+		tap_bail("fork: %s", strerror(errno));
+	if (!q->pid) {
+		/* Out of the way first: the other end may have just this number. */
+		monitor[1] = fcntl(monitor[1], F_DUPFD, MONITOR_FD + 1);
+		dup2(console[1], 0);
+		dup2(console[1], 1);
+		dup2(console[1], 2);
+		dup2(monitor[1], MONITOR_FD);
+		close(monitor[1]);
+		exec_qemu(build);
+	}
+	close(console[1]);
+	close(monitor[1]);
+}
+
+/* Read a line without its end, cut off at size; false when the time is up or the output ends. */
+static bool read_line(int fd, char *line, size_t size, long long deadline)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	long long left;
+	size_t used = 0;
+	char c;
+
+	while ((left = deadline - now_ms()) > 0) {
+		if (poll(&pfd, 1, (int)left) <= 0)
+			continue;
+		if (read(fd, &c, 1) != 1)
+			return false;
+		if (c == '\n') {
+			line[used] = '\0';
+			return true;
+		}
+		if (c != '\r' && used < size - 1)
+			line[used++] = c;
+	}
+	return false;
+}
+
+/*
+ * One line of QEMU's or of the guest's; false as for qemu_up(). After a failed KVM_RUN QEMU keeps
+ * the guest paused for ever.
+ */
+static bool console_line(struct qemu *q, char *line, size_t size, long long deadline)
+{
+	if (q->error[0] || !read_line(q->console, line, size, deadline))
+		return false;
+	tap_diag("%s", line);
+	if (strncmp(line, "error: kvm run failed", 21))
+		return true;
+	snprintf(q->error, sizeof(q->error), "%.127s", line);
+	return false;
+}
+
+bool qemu_up(struct qemu *q)
+{
+	long long deadline = now_ms() + UP_MS;
+	char line[1024];
+
+	while (console_line(q, line, sizeof(line), deadline))
+		if (!strcmp(line, GUEST_SAYS_UP))
+			return true;
+	return false;
+}
+
+static bool boot(struct qemu *q)
+{
+	char greeting[1024];
+
+	start(q);
+	return read_line(q->monitor, greeting, sizeof(greeting), now_ms() + UP_MS) &&
+	       qemu_monitor(q, NULL, 0, "{\"execute\": \"qmp_capabilities\"}") && qemu_up(q);
+}
+
+/* Has QEMU ended by itself? */
+static bool has_ended(struct qemu *q)
+{
+	if (!q->ended)
+		q->ended = waitpid(q->pid, &q->status, WNOHANG) == q->pid;
+	return q->ended;
+}
+
+bool qemu_boot(struct qemu *q)
+{
+	if (boot(q))
+		return true;
+	/*
+	 * QEMU's emulation of SVM sometimes delivers an injected interrupt twice, and the guest
+	 * deadlocks at boot, long before the buffer comes into it. With two processors that is
+	 * frequent, since one's interrupts disturb the other: hence cpus=1 in the table of tests.
+	 */
+	if (q->error[0] || has_ended(q))
+		return false;
+	tap_diag("the guest hangs at boot: starting it once more");
+	qemu_kill(q);
+	return boot(q);
+}
+
+static void tell(struct qemu *q, const char *fmt, va_list ap)
+{
+	char line[64];
+	int len;
+
+	len = vsnprintf(line, sizeof(line) - 1, fmt, ap);
+	line[len++] = '\n';
+	if (write(q->console, line, len) != len)
+		tap_diag("QEMU takes no input: %s", strerror(errno));
+}
+
+void qemu_tell(struct qemu *q, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	tell(q, fmt, ap);
+	va_end(ap);
+}
+
+bool qemu_ask(struct qemu *q, struct did *did, const char *fmt, ...)
+{
+	long long deadline = now_ms() + WAIT_MS;
+	char line[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	tell(q, fmt, ap);
+	va_end(ap);
+	while (console_line(q, line, sizeof(line), deadline))
+		if (sscanf(line, GUEST_SAYS_DID, &did->size, &did->done, &did->wrong) == 3)
+			return true;
+	*did = (struct did){ 0 };
+	return false;
+}
+
+bool qemu_end(struct qemu *q)
+{
+	long long deadline = now_ms() + WAIT_MS;
+	char line[1024];
+
+	while (console_line(q, line, sizeof(line), deadline))
+		;
+	/* The end of its output comes a moment before its own. */
+	for (int i = 0; i < 100 && !q->error[0] && !has_ended(q); i++)
+		usleep(20000);
+	return q->ended && WIFEXITED(q->status) && !WEXITSTATUS(q->status);
+}
+
+void qemu_kill(struct qemu *q)
+{
+	if (!q->pid)
+		return;
+	if (!q->ended) {
+		kill(q->pid, SIGKILL);
+		waitpid(q->pid, NULL, 0);
+	}
+	close(q->console);
+	close(q->monitor);
+	q->pid = 0;
+}
+
+/* The reply to the command that was just sent; events before it are dropped. */
+static bool monitor_reply(struct qemu *q, char *reply, size_t size)
+{
+	long long deadline = now_ms() + WAIT_MS;
+	char line[4096];
+
+	do {
+		if (!read_line(q->monitor, line, sizeof(line), deadline)) {
+			snprintf(reply, size, "no reply");
+			return false;
+		}
+	} while (strncmp(line, "{\"return\"", 9) && strncmp(line, "{\"error\"", 8));
+	snprintf(reply, size, "%s", line);
+	return line[2] == 'r';
+}
+
+bool qemu_monitor(struct qemu *q, char *reply, size_t size, const char *json)
+{
+	if (dprintf(q->monitor, "%s\n", json) < 0)
+		tap_diag("the monitor takes no input: %s", strerror(errno));
+	return monitor_reply(q, reply, size);
+}
+
+bool qemu_monitor_fd(struct qemu *q, int fd, const char *json)
+{
+	union {
+		struct cmsghdr hdr;
+		char space[CMSG_SPACE(sizeof(fd))];
+	} control = { .hdr = {
+			      .cmsg_len = CMSG_LEN(sizeof(fd)),
+			      .cmsg_level = SOL_SOCKET,
+			      .cmsg_type = SCM_RIGHTS,
+		      } };
+	struct iovec iov = { .iov_base = (void *)json, .iov_len = strlen(json) };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+
+	memcpy(CMSG_DATA(&control.hdr), &fd, sizeof(fd));
+	if (sendmsg(q->monitor, &msg, 0) != (ssize_t)iov.iov_len)
+		tap_diag("the monitor takes no input: %s", strerror(errno));
+	return monitor_reply(q, NULL, 0);
+}
+
+bool qemu_event(struct qemu *q, const char *name)
+{
+	long long deadline = now_ms() + WAIT_MS;
+	char line[4096], want[64];
+
+	snprintf(want, sizeof(want), "\"event\": \"%s\"", name);
+	while (read_line(q->monitor, line, sizeof(line), deadline))
+		if (strstr(line, want))
+			return true;
+	return false;
+}

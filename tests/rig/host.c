@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Proves, on this machine, that the launcher tells apart all ways in which commands and hosts can
+ * end.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "rig/host.h"
+#include "tests/lib/tap.h"
+
+static const char *build, *rel;
+static char output[4096];
+static int notes;
+
+static void collect(void *ctx, char tag, const char *text, size_t len)
+{
+	size_t used = strlen(output);
+
+	(void)ctx;
+	if (tag == RIG_NOTE)
+		notes++;
+	else
+		snprintf(output + used, sizeof(output) - used, "%.*s%s", (int)len, text,
+			 tag == RIG_OUT ? "\n" : "");
+}
+
+#define RUN(h, reply, ...) run(h, reply, (const char *const[]){ "run", __VA_ARGS__, NULL })
+
+static enum host_kind run(struct host *h, struct host_reply *reply, const char *const *words)
+{
+	output[0] = '\0';
+	notes = 0;
+	return host_cmd(h, words, collect, NULL, reply);
+}
+
+static struct host *start(struct host_opts *opts)
+{
+	static char kernel[512], initramfs[512], logdir[512];
+	char error[1024];
+	struct host *h;
+
+	snprintf(kernel, sizeof(kernel), "%s/%s/vmlinux", build, rel);
+	snprintf(initramfs, sizeof(initramfs), "%s/%s/initramfs.cpio", build, rel);
+	snprintf(logdir, sizeof(logdir), "%s/logs/rig_host", build);
+	if (mkdir(logdir, 0755) && errno != EEXIST)
+		tap_bail("%s: %s", logdir, strerror(errno));
+	opts->kernel = kernel;
+	opts->initramfs = initramfs;
+	opts->logdir = logdir;
+	h = host_start(opts, error, sizeof(error));
+	if (!h)
+		tap_bail("%s", error);
+	return h;
+}
+
+static void programs(struct host *h)
+{
+	struct host_reply r;
+
+	tap_is(RUN(h, &r, "10", "/bin/sh", "-c", "echo a; echo b >&2; printf c; exit 7"), HOST_EXIT,
+	       "a program ends");
+	tap_is(r.value, 7, "its exit status");
+	tap_ok(!strcmp(output, "a\nb\nc"),
+	       "its output, both streams, with or without a last line break");
+	tap_is(RUN(h, &r, "10", "/bin/sh", "-c", "echo '=exit 0 0 0'; exit 1"), HOST_EXIT,
+	       "output that looks like a reply");
+	tap_ok(r.value == 1 && !strcmp(output, "=exit 0 0 0\n"), "is taken for output");
+	RUN(h, &r, "10", "X=1 2", "/bin/sh", "-c", "echo \"$X\"");
+	tap_ok(!strcmp(output, "1 2\n"), "a variable for the program");
+
+	tap_is(RUN(h, &r, "10", "/bin/sh", "-c", "kill -11 $$"), HOST_SIGNAL,
+	       "a program is killed");
+	tap_is(r.value, SIGSEGV, "the signal");
+	tap_is(RUN(h, &r, "10", "/nowhere"), HOST_ERRNO, "a program is missing");
+	tap_is(r.value, ENOENT, "the errno");
+
+	tap_is(RUN(h, &r, "1", "/bin/sh", "-c", "setsid sleep 77 & sleep 77; :"), HOST_TIMEOUT,
+	       "a program does not end");
+	tap_ok(r.ms >= 1000 && r.ms < 8000, "it is stopped in time: after %ld ms", r.ms);
+	tap_ok(notes > 0, "there are notes about what it was doing");
+	RUN(h, &r, "10", "/bin/pidof", "sleep");
+	tap_ok(r.kind == HOST_EXIT && r.value == 1, "and so are all that it started");
+
+	tap_is(RUN(h, &r, "10", "/bin/sh", "-c", "setsid sleep 77 >/dev/null &"), HOST_EXIT,
+	       "a program leaves another one behind");
+	tap_ok(r.left == 1 && strstr(r.message, "sleep"), "which is reported: %s", r.message);
+	RUN(h, &r, "10", "/bin/pidof", "sleep");
+	tap_ok(r.kind == HOST_EXIT && r.value == 1, "and killed: pidof says \"%s\", %s", output,
+	       host_explain(&r));
+	RUN(h, &r, "10", "/bin/true");
+	tap_is(r.left, 0, "a program that leaves nothing behind");
+}
+
+static void modules(struct host *h)
+{
+	struct host_reply r;
+
+	tap_is(host_do(h, &r, "rmmod", "nothing"), HOST_ERRNO, "unloading what is not loaded");
+	tap_is(r.value, ENOENT, "the errno");
+	tap_is(host_do(h, &r, "insmod", "/bin/busybox"), HOST_ERRNO, "loading no module");
+	tap_is(r.value, ENOEXEC, "the errno");
+	tap_is(host_do(h, &r, "modprobe", "vgem"), HOST_OK, "a module with dependencies");
+	tap_is(host_do(h, &r, "modprobe", "vgem"), HOST_OK, "again");
+	tap_is(host_do(h, &r, "users", "drm"), HOST_OK, "the users of a module");
+	tap_ok(r.value >= 1, "are counted: %d", r.value);
+	tap_is(host_do(h, &r, "rmmod", "drm"), HOST_ERRNO, "unloading a module in use");
+	tap_is(r.value, EWOULDBLOCK, "the errno");
+	tap_is(host_do(h, &r, "nonsense"), HOST_ERRNO, "an unknown command");
+	tap_is(r.value, EINVAL, "the errno");
+}
+
+static void machine_files(struct host *h)
+{
+	struct host_reply r;
+	char line[64];
+	FILE *f;
+
+	f = fopen("/etc/os-release", "re");
+	if (!f || !fgets(line, sizeof(line), f))
+		tap_bail("/etc/os-release cannot be read");
+	fclose(f);
+	tap_is(host_do(h, &r, "9p"), HOST_OK, "the machine's files are mounted");
+	tap_is(host_do(h, &r, "9p"), HOST_OK, "again");
+	RUN(h, &r, "20", "/machine/bin/head", "-n", "1", "/etc/os-release");
+	tap_ok(r.kind == HOST_EXIT && !r.value && !strcmp(output, line),
+	       "a program of the machine runs, on its files");
+	RUN(h, &r, "20", "/machine/bin/touch", "/rig_host_test");
+	tap_ok(r.kind == HOST_EXIT && r.value && access("/rig_host_test", F_OK),
+	       "which it cannot change");
+	RUN(h, &r, "20", "/machine/bin/touch", "/tmp/x");
+	tap_ok(r.kind == HOST_EXIT && !r.value, "its /tmp is the host's, and writable");
+}
+
+static void kernel_log(struct host *h)
+{
+	static const char warning[] = "WARNING: CPU: 0 PID: 1 at a.c:1\n";
+	static const char trace[] = "Call Trace:\n";
+	struct host_expect e = { .seen = false };
+	struct host_reply r;
+
+	tap_is(host_log(h, NULL, 0, NULL, collect, NULL), 0,
+	       "the kernel has not complained so far");
+	RUN(h, &r, "10", "/bin/sh", "-c", "echo '<4>nothing of note' >/dev/kmsg");
+	tap_is(host_log(h, NULL, 0, NULL, collect, NULL), 0, "a line of no note is no complaint");
+	host_do(h, &r, "mark", warning);
+	host_do(h, &r, "mark", trace);
+	tap_is(host_log(h, NULL, 0, NULL, collect, NULL), 2,
+	       "a warning and its call trace are two");
+	tap_is(host_log(h, NULL, 0, NULL, collect, NULL), 0, "which are not told again");
+	if (regcomp(&e.re, "at a\\.c:1", REG_EXTENDED | REG_NOSUB))
+		tap_bail("regcomp");
+	host_do(h, &r, "mark", trace);
+	host_do(h, &r, "mark", warning);
+	host_do(h, &r, "mark", trace);
+	tap_is(host_log(h, &e, 1, NULL, collect, NULL), 1,
+	       "an expected warning excuses its call trace, not the one before");
+	tap_ok(e.seen, "and is marked as seen");
+	regfree(&e.re);
+}
+
+static void qmp(struct host *h)
+{
+	char command[700], answer[512], path[520], magic[8] = "";
+	FILE *f;
+
+	tap_ok(!host_qmp(h, "{\"execute\":\"query-status\"}", answer, sizeof(answer)) &&
+		       strstr(answer, "running"),
+	       "the emulator's own interface answers");
+	tap_ok(host_qmp(h, "{\"execute\":\"nonsense\"}", answer, sizeof(answer)) &&
+		       strstr(answer, "CommandNotFound"),
+	       "and errors are errors");
+	snprintf(path, sizeof(path), "%s/logs/rig_host/vga.png", build);
+	snprintf(command, sizeof(command),
+		 "{\"execute\":\"screendump\",\"arguments\":"
+		 "{\"filename\":\"%s\",\"format\":\"png\",\"device\":\"vga\"}}",
+		 path);
+	unlink(path);
+	tap_ok(!host_qmp(h, command, answer, sizeof(answer)), "a picture of a display: %s", answer);
+	f = fopen(path, "re");
+	tap_ok(f && fread(magic, 1, 4, f) == 4 && !memcmp(magic, "\x89PNG", 4), "is a PNG file");
+	if (f)
+		fclose(f);
+}
+
+static void lose(struct host *h, const char *name, const char *command, const char *why)
+{
+	struct host_reply r;
+
+	tap_is(RUN(h, &r, "300", "/bin/sh", "-c", command), HOST_LOST, "%s: the host is lost",
+	       name);
+	tap_ok(strstr(r.message, why), "the reason is \"%s\": %s", why, r.message);
+	tap_ok(!host_alive(h), "it is not alive");
+	tap_is(RUN(h, &r, "5", "/bin/true"), HOST_LOST, "further commands say the same");
+	output[0] = '\0';
+	notes = 0;
+	host_last_lines(h, 5, collect, NULL);
+	tap_ok(notes > 0, "its last lines are there");
+}
+
+int main(void)
+{
+	struct host_opts opts = { .timeout_s = 120, .cpus = 3 };
+	struct host_reply r;
+	struct host *h;
+	char error[256];
+	int life_s;
+
+	build = getenv("BUILD");
+	rel = getenv("REL");
+	if (!build || !rel)
+		tap_bail("BUILD and REL are not in the environment");
+	h = start(&opts);
+	tap_ok(!strcmp(host_release(h), rel), "the kernel is %s", host_release(h));
+	tap_ok(!strcmp(host_vendor(h), "kvm-amd"), "the processor is AMD's");
+	RUN(h, &r, "10", "/bin/grep", "-c", "^processor", "/proc/cpuinfo");
+	tap_ok(!strcmp(output, "3\n"), "three processors on demand");
+	programs(h);
+	modules(h);
+	machine_files(h);
+	kernel_log(h);
+	qmp(h);
+	lose(h, "panic", "echo c >/proc/sysrq-trigger", "kernel panic");
+
+	/*
+	 * Enough to boot with counted instructions, which takes longer, on a machine of this speed.
+	 */
+	life_s = 7 + 2 * (int)host_boot_ms(h) / 1000;
+	host_stop(h);
+	opts = (struct host_opts){
+		.timeout_s = life_s, .icount = true, .mem_mb = 512, .no_9p = true
+	};
+	h = start(&opts);
+	RUN(h, &r, "10", "/bin/grep", "-c", "^processor", "/proc/cpuinfo");
+	tap_ok(!strcmp(output, "1\n"), "one processor when instructions are counted");
+	RUN(h, &r, "10", "/bin/sh", "-c",
+	    "set -- $(grep MemTotal /proc/meminfo); test $2 -lt 524288");
+	tap_is(r.value, 0, "memory on demand");
+	tap_is(host_do(h, &r, "9p"), HOST_ERRNO, "no files of the machine on demand");
+	snprintf(error, sizeof(error), "still running after %d s", life_s);
+	lose(h, "life span", "while :; do :; done", error);
+	host_stop(h);
+	tap_is(waitpid(-1, NULL, WNOHANG), -1, "no emulator is left");
+
+	opts.initramfs = "/nowhere";
+	tap_ok(!host_start(&opts, error, sizeof(error)) && strstr(error, "/nowhere"),
+	       "a missing file is named");
+	return tap_done();
+}

@@ -1,0 +1,71 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# Proves that the runner can fail: checks its verdicts on the misbehaving tests of tests/rig/misbehave.table.
+set -eu
+
+out=$(mktemp)
+trap 'rm -f "$out"' EXIT
+status=0
+"$BUILD/bin/rig" test --kernel "$REL" --name rig-self tests/rig/misbehave.table >"$out" || status=$?
+
+n=0
+# check TEXT CONDITION...: one check, with the runner's lines when it fails.
+check()
+{
+	text=$1
+	shift
+	n=$((n + 1))
+	if "$@"; then
+		echo "ok $n - $text"
+	else
+		echo "not ok $n - $text"
+		sed 's/^/# /' "$out"
+	fi
+}
+
+# verdict NAME: the runner's line about a test and the reasons below it.
+verdict()
+{
+	awk -v name="$1" '/^[^ ]/ { mine = $4 == name } mine' "$out"
+}
+
+# says NAME VERDICT REGEX: the verdict, and the reason for it.
+says()
+{
+	verdict "$1" | head -n 1 | grep -q "^$2 " && verdict "$1" | grep -Eq "$3"
+}
+
+while read -r name word regex; do
+	check "$name: $word, $regex" says "$name" "$word" "$regex"
+done <<'END'
+good ok \(1 checks\)
+fail FAIL not ok 1 - the only check
+fail FAIL # at tests/rig/misbehave.c:
+no-plan FAIL no plan
+silent FAIL no plan
+short FAIL 2 checks planned, 1 made
+renumbered FAIL check 2 is missing
+bail FAIL Bail out! enough
+status FAIL exit status 3
+crash FAIL signal 11
+leave FAIL left over: .*rig_misbehave
+skip-all SKIP skipped: for the sake of it
+skip-no-reason FAIL skip without a reason
+check SKIP this does not hold: test -e /nowhere
+missing FAIL no_such_program: No such file
+hang FAIL timeout: killed after 2 s
+hang FAIL thread [0-9]+ .rig_misbehave.*pause
+warn FAIL WARNING: CPU: 0 PID: 1 at made/up.c
+warn-expected ok \(1 checks\)
+warn-missing FAIL the kernel log lacks: made/up.c:1
+panic FAIL host lost: kernel panic
+panic FAIL Kernel panic - not syncing: sysrq
+good-again ok \(1 checks\)
+parameter FAIL unknown parameter
+module FAIL no_such_module: not in the initramfs
+END
+check "only the test that panics loses its host" [ "$(grep -c 'host lost' "$out")" = 1 ]
+check "the last line counts them all" [ "$(tail -n 1 "$out")" = "3 passed, 17 failed, 2 skipped" ]
+check "the counts are left in a file" [ "$(cat "$BUILD/logs/rig-self.counts")" = "3 17 2" ]
+check "the exit status says that tests failed" [ "$status" = 1 ]
+echo "1..$n"

@@ -1,0 +1,764 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kvm-pfnmap probe: a guest of its own for each buffer, and what became of it in words.
+ *
+ * Everything that may go wrong happens in a child for each buffer, which keeps a record in shared
+ * memory. So whatever it dies of, the tool knows how far it came; and a guest that hangs, or a
+ * driver, is killed with it when its time is up.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <grp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tool/buffer.h"
+#include "tool/json.h"
+#include "tool/tool.h"
+#include "vmm/vmm.h"
+
+#define KVM_DEVICE "/dev/kvm"
+#define SLOT	   1u
+/* In the GiB that the guest runs in: it needs no page tables more, that KVM would have to map. */
+#define GPA	    (1ull << 29)
+#define HUGE_PAGE   (2ull << 20)
+#define WORDS	    (BUFFER_PAGE / 8)
+#define GUEST_SEED  0x1000000ull
+#define HOST_SEED   0x2000000ull
+#define MAX_TARGETS 64
+
+enum verdict {
+	WORKS,
+	REFUSED,    /* KVM_RUN: Bad address, and the host can use the page */
+	PERMISSION, /* for KVM or the device */
+	NO_KVM,
+	NO_BUFFER,
+	HANGS,
+	CORRUPT, /* one side does not see what the other wrote */
+	FAILED,
+};
+
+static const struct {
+	const char *name; /* for JSON */
+	enum exit_code code;
+} verdicts[] = {
+	[WORKS] = { "works", EXIT_OK },
+	[REFUSED] = { "refused", EXIT_REFUSED },
+	[PERMISSION] = { "no_permission", EXIT_NO_ACCESS },
+	[NO_KVM] = { "no_kvm", EXIT_NO_ACCESS },
+	[NO_BUFFER] = { "no_buffer", EXIT_NO_BUFFER },
+	[HANGS] = { "hangs", EXIT_BROKEN },
+	[CORRUPT] = { "corrupt", EXIT_BROKEN },
+	[FAILED] = { "failed", EXIT_BROKEN },
+};
+
+/* What the child is at. */
+enum stage { STAGE_ALLOCATE, STAGE_CREATE, STAGE_GUEST, STAGE_HOST };
+
+static const char *const sizes[] = { "4 KiB", "2 MiB", "1 GiB" };
+static const char *const stats[] = { "pages_4k", "pages_2m", "pages_1g" };
+
+struct record {
+	enum verdict verdict;
+	bool video; /* as struct buffer says */
+	char what[96];
+	char reason[400];
+	enum stage stage;
+	uint32_t page;			   /* where the child is */
+	uint32_t pages, tried, usable;	   /* of the buffer */
+	uint32_t first_bad;		   /* page; valid with REFUSED */
+	int64_t runs;			   /* KVM_RUN calls */
+	int64_t exits;			   /* by KVM's count; -1: unknown */
+	int64_t mapped[ARRAY_SIZE(sizes)]; /* entries of each size for the buffer; -1: unknown */
+};
+
+enum kind { NODE, FILE_PART, ANONYMOUS };
+
+struct target {
+	enum kind kind;
+	const char *name;
+	const struct file_spec *spec;
+};
+
+#define SAY(r, ...) snprintf((r)->reason, sizeof((r)->reason), __VA_ARGS__)
+
+/* ---- the child ---- */
+
+/* The parent, or whoever ends both, wants no more than the page put back that is in work. */
+static volatile sig_atomic_t stop;
+
+static void on_stop(int sig)
+{
+	(void)sig;
+	stop = 1;
+	/* Where even that takes too long, an end without it. */
+	alarm(1);
+}
+
+/*
+ * Nothing is left of the child when the parent is gone, however that ended: neither a guest that
+ * spins nor a page with the wrong content. KVM_RUN ends with EINTR on such a signal.
+ */
+static void end_with(pid_t parent)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+	struct sigaction sa = { .sa_handler = on_stop };
+
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+		sigaction(signals[i], &sa, NULL);
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	/* A page that the host cannot use is a finding, and no core dump. */
+	prctl(PR_SET_DUMPABLE, 0);
+	if (getppid() != parent)
+		_exit(0);
+}
+
+static bool allocate(const struct target *t, struct record *r, struct buffer *b)
+{
+	enum buffer_status status = t->kind == NODE	 ? buffer_drm(b, t->name) :
+				    t->kind == FILE_PART ? buffer_file(b, t->spec) :
+							   buffer_anonymous(b);
+
+	snprintf(r->what, sizeof(r->what), "%s", b->what);
+	r->video = b->video;
+	if (status == BUFFER_OK) {
+		r->pages = b->size / BUFFER_PAGE;
+		return true;
+	}
+	r->verdict = status == BUFFER_PERMISSION ? PERMISSION : NO_BUFFER;
+	SAY(r, "%s", b->error);
+	return false;
+}
+
+/* libvmm dies without KVM, and its words are not for everybody. */
+static bool have_kvm(struct record *r)
+{
+	int kvm = open(KVM_DEVICE, O_RDWR | O_CLOEXEC), vm;
+
+	if (kvm < 0) {
+		r->verdict = errno == EACCES || errno == EPERM ? PERMISSION : NO_KVM;
+		SAY(r, KVM_DEVICE ": %s", strerror(errno));
+		return false;
+	}
+	vm = ioctl(kvm, KVM_CREATE_VM, 0);
+	if (vm < 0) {
+		r->verdict = NO_KVM;
+		SAY(r, "KVM makes no virtual machine: %s", strerror(errno));
+	} else {
+		close(vm);
+	}
+	close(kvm);
+	return vm >= 0;
+}
+
+static void count(struct record *r, struct vm *vm, struct vcpu *v, const int64_t *before)
+{
+	r->exits = vcpu_stat(v, "exits");
+	if (r->exits < 0)
+		r->exits = -1;
+	for (size_t i = 0; i < ARRAY_SIZE(stats); i++) {
+		int64_t n = vm_stat(vm, stats[i]);
+
+		r->mapped[i] = n < 0 || before[i] < 0 ? -1 : n > before[i] ? n - before[i] : 0;
+	}
+}
+
+static bool page_is(const uint64_t *page, uint64_t seed)
+{
+	for (uint32_t i = 0; i < WORDS; i++)
+		if (page[i] != guest_pattern(seed, i * 8))
+			return false;
+	return true;
+}
+
+/* One call of the guest, which signals may interrupt (a debugger, a machine that was asleep). */
+static void call(struct record *r, struct vcpu *v, const struct guest_cmd *cmd,
+		 struct guest_outcome *out)
+{
+	r->stage = STAGE_GUEST;
+	guest_call(v, cmd, out);
+	while (out->end == GUEST_RUN_FAILED && out->err == EINTR && !stop)
+		guest_resume(v, out);
+	r->runs++;
+	r->stage = STAGE_HOST;
+}
+
+/* Has the last call of the guest done its work? If not, that is a verdict on the whole buffer. */
+static bool judge(struct record *r, const struct guest_outcome *out)
+{
+	if (out->end == GUEST_DONE || stop)
+		return out->end == GUEST_DONE;
+	if (out->end == GUEST_RUN_FAILED && out->err == EFAULT) {
+		if (r->verdict == WORKS)
+			r->first_bad = r->page;
+		r->verdict = REFUSED;
+		return false;
+	}
+	r->verdict = FAILED;
+	if (out->end == GUEST_EXIT && out->exit_reason == KVM_EXIT_MMIO) {
+		r->verdict = NO_BUFFER;
+		SAY(r, "KVM does not find page %u writable in the host's mapping", r->page);
+	} else {
+		SAY(r, "the guest failed at page %u: %s", r->page, guest_describe(out));
+	}
+	return false;
+}
+
+/* False: no use to go on with other pages. */
+static bool try_page(struct record *r, struct vcpu *v, uint64_t *page, uint64_t gpa, bool keep)
+{
+	struct guest_cmd cmd = {
+		.op = GUEST_PATTERN,
+		.gpa = gpa,
+		.len = BUFFER_PAGE,
+		.value = GUEST_SEED + r->page,
+	};
+	uint64_t saved[WORDS];
+	struct guest_outcome out;
+	bool done;
+
+	r->stage = STAGE_HOST;
+	if (keep)
+		memcpy(saved, page, BUFFER_PAGE);
+	/* Unless there is something to save, the guest is the first to touch the page. */
+	call(r, v, &cmd, &out);
+	done = judge(r, &out);
+	if (done && !page_is(page, cmd.value)) {
+		r->verdict = CORRUPT;
+		SAY(r, "the host does not find in page %u what the guest wrote", r->page);
+		done = false;
+	}
+	cmd.value = HOST_SEED + r->page;
+	for (uint32_t i = 0; i < WORDS; i++)
+		page[i] = guest_pattern(cmd.value, i * 8);
+	if (done) {
+		cmd.op = GUEST_VERIFY;
+		call(r, v, &cmd, &out);
+		done = judge(r, &out);
+	}
+	if (done && out.result) {
+		r->verdict = CORRUPT;
+		SAY(r, "the guest does not find in page %u what the host wrote", r->page);
+		done = false;
+	}
+	if (keep)
+		memcpy(page, saved, BUFFER_PAGE);
+	r->tried++;
+	r->usable += done;
+	return !stop && (r->verdict == WORKS || r->verdict == REFUSED);
+}
+
+static void __attribute__((noreturn)) child(const struct target *t, struct record *r)
+{
+	int64_t before[ARRAY_SIZE(stats)];
+	struct buffer b = { 0 };
+	struct vcpu *v;
+	struct vm *vm;
+	uint64_t gpa;
+	bool go_on;
+
+	if (!allocate(t, r, &b) || !have_kvm(r))
+		_exit(0);
+	r->stage = STAGE_CREATE;
+	vm = vm_create(0);
+	v = vcpu_create(vm, VCPU_LONG);
+	VMM_MUST(guest_call(v, &(struct guest_cmd){ .op = GUEST_NOP }, NULL));
+	r->runs++;
+	for (size_t i = 0; i < ARRAY_SIZE(stats); i++)
+		before[i] = vm_stat(vm, stats[i]);
+	/* Only at equal offsets in 2 MiB can KVM map large pages. */
+	gpa = GPA + ((uintptr_t)b.map & (HUGE_PAGE - 1));
+	VMM_MUST(vm_slot_set(vm, SLOT, gpa, b.size, b.map, 0));
+
+	r->verdict = WORKS;
+	do {
+		uint64_t offset = (uint64_t)r->page * BUFFER_PAGE;
+
+		go_on = try_page(r, v, (uint64_t *)((char *)b.map + offset), gpa + offset, b.keep);
+	} while (go_on && ++r->page < r->pages);
+	count(r, vm, v, before);
+	/* All else goes with the process. */
+	_exit(0);
+}
+
+/* ---- the parent ---- */
+
+/* The last line of the child's messages. */
+static void last_words(int fd, char *text, size_t size)
+{
+	off_t end = lseek(fd, 0, SEEK_END), start = end >= (off_t)size ? end - (off_t)size + 1 : 0;
+	ssize_t n = pread(fd, text, size - 1, start);
+	char *last;
+
+	text[n > 0 ? n : 0] = '\0';
+	last = text + strlen(text);
+	while (last > text && last[-1] == '\n')
+		*--last = '\0';
+	last = strrchr(text, '\n');
+	if (last)
+		memmove(text, last + 1, strlen(last + 1) + 1);
+}
+
+/* What it was at, as "the driver, making the buffer". */
+static const char *stage_text(const struct record *r)
+{
+	return r->stage == STAGE_ALLOCATE ? "the driver, making the buffer" :
+	       r->stage == STAGE_CREATE	  ? "KVM, making the guest" :
+	       r->stage == STAGE_GUEST	  ? "the guest" :
+					    "the host's own access";
+}
+
+/* The child did not come to its end. */
+static void post_mortem(struct record *r, int status, int messages)
+{
+	int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+	char words[300];
+
+	r->verdict = FAILED;
+	r->exits = -1;
+	if ((sig == SIGBUS || sig == SIGSEGV) && r->stage == STAGE_HOST) {
+		r->verdict = NO_BUFFER;
+		SAY(r, "the host itself cannot use page %u: %s", r->page, strsignal(sig));
+	} else if (sig) {
+		SAY(r, "%s, at page %u of %u: ended by a signal, %s", stage_text(r), r->page,
+		    r->pages, strsignal(sig));
+	} else {
+		last_words(messages, words, sizeof(words));
+		SAY(r, "%s", words[0] ? words : "the probe ended early");
+	}
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000ll + ts.tv_nsec / 1000000;
+}
+
+/* Wait until the child has ended; false: it made no step for so long, not even a page. */
+static bool wait_for(int pidfd, const volatile struct record *r, int64_t timeout_ms)
+{
+	struct pollfd pfd = { .fd = pidfd, .events = POLLIN };
+	int64_t since = now_ms(), left;
+	int64_t runs = r->runs;
+
+	while ((left = since + timeout_ms - now_ms()) > 0) {
+		if (poll(&pfd, 1, left < 500 ? (int)left : 500) > 0)
+			return true;
+		if (r->runs != runs) {
+			runs = r->runs;
+			since = now_ms();
+		}
+	}
+	return false;
+}
+
+/* Its time is up: the page that it is at gets its content back, if that can be. */
+static void end_child(pid_t pid, int pidfd)
+{
+	struct pollfd pfd = { .fd = pidfd, .events = POLLIN };
+
+	kill(pid, SIGTERM);
+	if (poll(&pfd, 1, 1500) <= 0)
+		kill(pid, SIGKILL);
+	/* A process that hangs in the kernel for good is not waited for. */
+	if (poll(&pfd, 1, 2000) > 0)
+		waitpid(pid, NULL, 0);
+}
+
+/* One target, in a child. */
+static void run(const struct target *t, struct record *r, unsigned int timeout_s)
+{
+	int messages = memfd_create("messages", MFD_CLOEXEC), pidfd, status;
+	pid_t parent = getpid(), pid;
+
+	*r = (struct record){ .verdict = FAILED, .exits = -1, .mapped = { -1, -1, -1 } };
+	fflush(NULL);
+	pid = fork();
+	if (!pid) {
+		/* Libraries have things to say as well. */
+		if (messages >= 0)
+			dup2(messages, STDERR_FILENO);
+		end_with(parent);
+		child(t, r);
+	}
+	pidfd = pid < 0 ? -1 : pidfd_open(pid, 0);
+	if (pidfd < 0) {
+		SAY(r, "no process for it: %s", strerror(errno));
+		if (pid > 0 && !kill(pid, SIGKILL))
+			waitpid(pid, NULL, 0);
+	} else if (!wait_for(pidfd, r, timeout_s * 1000ll)) {
+		struct record at = *r;
+
+		end_child(pid, pidfd);
+		*r = at;
+		r->verdict = HANGS;
+		r->exits = -1;
+		SAY(r, "%s, at page %u of %u: no step for %u s", stage_text(&at), at.page, at.pages,
+		    timeout_s);
+	} else if (waitpid(pid, &status, 0) == pid && status) {
+		post_mortem(r, status, messages);
+	}
+	if (pidfd >= 0)
+		close(pidfd);
+	if (messages >= 0)
+		close(messages);
+}
+
+/* ---- words ---- */
+
+static void headline(const struct record *r, const struct kvm_state *s, char *text, size_t size)
+{
+	bool nested = s->paging == PAGING_NESTED;
+
+	switch (r->verdict) {
+	case WORKS:
+		snprintf(text, size,
+			 "works: guest and host see each other's writes in all %u pages%s",
+			 r->pages,
+			 r->video ? "; but they may lie in video memory, which any KVM takes" : "");
+		break;
+	case REFUSED:
+		if (r->usable == 1 && r->first_bad == 1)
+			snprintf(text, size, "first page only, then Bad address: ");
+		else if (r->usable)
+			snprintf(text, size, "Bad address, only %u of %u pages work: ", r->usable,
+				 r->pages);
+		else
+			snprintf(text, size, "Bad address: ");
+		/* With nested paging kvm-pfnmap has no such reason. */
+		snprintf(text + strlen(text), size - strlen(text), "KVM refuses this memory%s",
+			 s->kvm.patched && nested ?
+				 "" :
+				 ", as it does where pages have no reference counts");
+		break;
+	case PERMISSION:
+		snprintf(text, size, "no permission: %s", r->reason);
+		break;
+	case NO_KVM:
+		snprintf(text, size, "no KVM: %s", r->reason);
+		break;
+	case NO_BUFFER:
+		snprintf(text, size, "not mappable: %s", r->reason);
+		break;
+	case HANGS:
+		snprintf(text, size, "hangs: %s", r->reason);
+		break;
+	case CORRUPT:
+		snprintf(text, size, "loses data: %s", r->reason);
+		break;
+	case FAILED:
+		snprintf(text, size, "failed: %s", r->reason);
+		break;
+	}
+}
+
+/* Which group has the device that cannot be opened? */
+static void advise_permission(const char *path, char *text, size_t size)
+{
+	struct group *group = NULL;
+	bool allowed = !geteuid();
+	struct stat st;
+
+	if (!stat(path, &st) && (st.st_mode & 0060) == 0060) {
+		group = getgrgid(st.st_gid);
+		allowed |= group_member(st.st_gid);
+	}
+	if (allowed)
+		snprintf(text, size,
+			 "the file's mode allows it: the rules of a container, a service or a "
+			 "security module do not");
+	else if (group && strcmp(group->gr_name, "root"))
+		snprintf(text, size, "as root: usermod -aG %s USER; then log in again",
+			 group->gr_name);
+	else
+		snprintf(text, size, "run it as root, or as a user who may open it");
+}
+
+static void advise_no_kvm(const struct kvm_state *s, char *text, size_t size)
+{
+	if (s->kvm.builtin && !s->vendor.there)
+		snprintf(text, size,
+			 "KVM is built into this kernel: look into dmesg; often virtualization is "
+			 "switched off in the firmware's setup, or this is a container");
+	else if (!s->vendor.there)
+		snprintf(text, size,
+			 "as root: modprobe %s; if that fails, dmesg says why: often that "
+			 "virtualization is switched off in the firmware's setup",
+			 s->vendor.name);
+	else
+		snprintf(text, size,
+			 "KVM is loaded, so that a container without " KVM_DEVICE
+			 " or another hypervisor may be the reason");
+}
+
+static void advise_refused(const struct kvm_state *s, char *text, size_t size)
+{
+	if (s->paging == PAGING_SHADOW && (s->kvm.patched || s->support == SUPPORT_YES))
+		snprintf(text, size, "load %s with %s=1: without nested paging no KVM takes it%s",
+			 s->vendor.name, strcmp(s->vendor.name, "kvm_amd") ? "ept" : "npt",
+			 s->kvm.patched ? "" : "; then install kvm-pfnmap-dkms");
+	else if (s->kvm.patched)
+		snprintf(text, size,
+			 "these modules should take it, unless the driver maps it with large "
+			 "pages on 6.1: please report this output");
+	else if (s->kvm.next.patched)
+		snprintf(text, size,
+			 "kvm-pfnmap's modules are installed but not loaded: as root, "
+			 "kvm-pfnmap reload, or reboot");
+	else if (s->support == SUPPORT_YES)
+		snprintf(text, size,
+			 "install kvm-pfnmap-dkms; then as root: kvm-pfnmap reload, "
+			 "or reboot");
+	else if (s->support == SUPPORT_TOO_OLD)
+		snprintf(text, size,
+			 "update the kernel, this version is too old for kvm-pfnmap; "
+			 "then install kvm-pfnmap-dkms");
+	else if (release_at_least(s->release, 6, 13))
+		snprintf(text, size,
+			 "Linux 6.13 and later should take it: please report this "
+			 "output");
+	else
+		snprintf(text, size,
+			 "run Linux 6.13 or later, or a kernel that kvm-pfnmap "
+			 "supports (kvm-pfnmap status names them)");
+}
+
+/* What to do about it; empty: nothing. */
+static void advise(const struct target *t, const struct record *r, const struct kvm_state *s,
+		   char *text, size_t size)
+{
+	text[0] = '\0';
+	switch (r->verdict) {
+	case WORKS:
+		break;
+	case REFUSED:
+		advise_refused(s, text, size);
+		break;
+	case PERMISSION:
+		advise_permission(r->pages ? KVM_DEVICE :
+				  t->spec  ? t->spec->path :
+					     t->name,
+				  text, size);
+		break;
+	case NO_KVM:
+		advise_no_kvm(s, text, size);
+		break;
+	case NO_BUFFER:
+		if (strstr(r->reason, "libgbm1"))
+			snprintf(text, size, "install it, or probe the driver's other node");
+		else if (t->kind == NODE && !strncmp(r->what, "GBM", 3))
+			snprintf(text, size, "probe the driver's other node, /dev/dri/card*");
+		break;
+	case HANGS:
+	case CORRUPT:
+	case FAILED:
+		snprintf(text, size, "look into dmesg; please report this output");
+		break;
+	}
+}
+
+static void sizes_text(const struct record *r, char *text, size_t size)
+{
+	size_t len = 0;
+
+	text[0] = '\0';
+	if (r->mapped[0] < 0) {
+		snprintf(text, size, "page sizes unknown");
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(sizes) && len < size; i++)
+		if (r->mapped[i])
+			len += snprintf(text + len, size - len, "%s%s (%lld)",
+					len ? ", " : "page sizes ", sizes[i],
+					(long long)r->mapped[i]);
+	if (!len)
+		snprintf(text, size, "nothing mapped");
+}
+
+static void print_host(const struct kvm_state *s)
+{
+	char text[PATH_MAX + 256], kind[96];
+
+	kernel_text(s, text, sizeof(text));
+	print_wrapped("host", text);
+	if (!s->kvm.there) {
+		print_wrapped("KVM", "not loaded");
+		return;
+	}
+	snprintf(text, sizeof(text), "%s, %s, %s paging",
+		 kind_text(s->kvm.patched, s->kvm.version, kind, sizeof(kind)),
+		 s->kvm.builtin	     ? "built into the kernel" :
+		 s->kvm.file.path[0] ? s->kvm.file.path :
+				       "of a file that is not found",
+		 s->paging == PAGING_NESTED ? "nested" :
+		 s->paging == PAGING_SHADOW ? "shadow" :
+					      "unknown");
+	print_wrapped("KVM", text);
+}
+
+static void print_record(const struct target *t, const struct record *r, const struct kvm_state *s)
+{
+	char text[1024], mapped[128];
+
+	if (strcmp(t->name, r->what) && r->what[0])
+		printf("\n%s, %s\n", t->name, r->what);
+	else
+		printf("\n%s\n", t->name);
+	headline(r, s, text, sizeof(text));
+	print_wrapped("  result", text);
+	if (r->runs > 1) {
+		sizes_text(r, mapped, sizeof(mapped));
+		if (r->exits >= 0)
+			snprintf(text, sizeof(text), "%u of %u pages tried, %lld exits, %s",
+				 r->tried, r->pages, (long long)r->exits, mapped);
+		else
+			snprintf(text, sizeof(text), "%u of %u pages tried, %lld runs, %s",
+				 r->tried, r->pages, (long long)r->runs, mapped);
+		print_wrapped("  seen", text);
+	}
+	advise(t, r, s, text, sizeof(text));
+	if (text[0])
+		print_wrapped("  to do", text);
+}
+
+static void write_host(struct json *j, const struct kvm_state *s)
+{
+	json_open(j, "kernel", '{');
+	json_string(j, "release", s->release);
+	json_string(j, "debian_version", s->debian[0] ? s->debian : NULL);
+	json_close(j, '}');
+	json_open(j, "kvm", '{');
+	json_bool(j, "loaded", s->kvm.there && !s->kvm.builtin);
+	json_bool(j, "builtin", s->kvm.builtin);
+	json_string(j, "kind", !s->kvm.there ? NULL : s->kvm.patched ? "kvm-pfnmap" : "stock");
+	json_string(j, "version", s->kvm.version[0] ? s->kvm.version : NULL);
+	json_string(j, "path", s->kvm.file.path[0] ? s->kvm.file.path : NULL);
+	json_string(j, "paging",
+		    s->paging == PAGING_NESTED ? "nested" :
+		    s->paging == PAGING_SHADOW ? "shadow" :
+						 NULL);
+	json_close(j, '}');
+}
+
+static void write_record(struct json *j, const struct target *t, const struct record *r,
+			 const struct kvm_state *s)
+{
+	char text[1024];
+
+	json_open(j, NULL, '{');
+	json_string(j, "name", t->name);
+	json_string(j, "memory", r->what[0] ? r->what : NULL);
+	json_string(j, "verdict", verdicts[r->verdict].name);
+	headline(r, s, text, sizeof(text));
+	json_string(j, "text", text);
+	advise(t, r, s, text, sizeof(text));
+	json_string(j, "advice", text[0] ? text : NULL);
+	json_string(j, "reason", r->reason[0] ? r->reason : NULL);
+	json_bool(j, "maybe_video_memory", r->video);
+	json_int(j, "pages", r->pages);
+	json_int(j, "pages_tried", r->tried);
+	json_int(j, "pages_usable", r->usable);
+	json_count(j, "first_bad_page", r->verdict == REFUSED ? (long long)r->first_bad : -1);
+	json_int(j, "kvm_run_calls", r->runs);
+	json_count(j, "exits", r->exits);
+	json_open(j, "mapped", '{');
+	for (size_t i = 0; i < ARRAY_SIZE(stats); i++)
+		json_count(j, stats[i], r->mapped[i]);
+	json_close(j, '}');
+	json_close(j, '}');
+}
+
+/*
+ * One status for them all: the worst that was found. Nodes that give no buffer, or are somebody
+ * else's, count only when there is no other, and ordinary memory, which works everywhere, proves
+ * nothing by working.
+ */
+static enum exit_code sum_up(const struct target *targets, const struct record *records, size_t n)
+{
+	static const enum exit_code order[] = { EXIT_BROKEN, EXIT_REFUSED, EXIT_NO_ACCESS };
+	bool works = false, locked = false;
+
+	for (size_t o = 0; o < ARRAY_SIZE(order); o++)
+		for (size_t i = 0; i < n; i++)
+			if (verdicts[records[i].verdict].code == order[o] &&
+			    !(records[i].verdict == PERMISSION && !records[i].pages))
+				return order[o];
+	for (size_t i = 0; i < n; i++) {
+		works |= records[i].verdict == WORKS && targets[i].kind != ANONYMOUS;
+		locked |= records[i].verdict == PERMISSION;
+	}
+	return works ? EXIT_OK : locked ? EXIT_NO_ACCESS : EXIT_NO_BUFFER;
+}
+
+int cmd_probe(const struct options *opts)
+{
+	struct target targets[MAX_TARGETS];
+	struct kvm_state *s = malloc(sizeof(*s));
+	glob_t nodes = { 0 };
+	struct record *records;
+	enum exit_code code;
+	struct json j;
+	size_t n = 0;
+
+	/* Shared with the children. */
+	records = mmap(NULL, MAX_TARGETS * sizeof(*records), PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (!s || records == MAP_FAILED) {
+		complain("out of memory");
+		free(s);
+		return EXIT_BROKEN;
+	}
+	if (opts->file) {
+		targets[n++] = (struct target){ FILE_PART, opts->file->path, opts->file };
+	} else if (opts->drm) {
+		targets[n++] = (struct target){ NODE, opts->drm, NULL };
+	} else {
+		glob("/dev/dri/card[0-9]*", 0, NULL, &nodes);
+		glob("/dev/dri/renderD[0-9]*", GLOB_APPEND, NULL, &nodes);
+		for (size_t i = 0; i < nodes.gl_pathc && n < MAX_TARGETS - 1; i++)
+			targets[n++] = (struct target){ NODE, nodes.gl_pathv[i], NULL };
+		targets[n++] = (struct target){ ANONYMOUS, "anonymous memory", NULL };
+	}
+	kvm_state_get(s, NULL);
+	if (!opts->json)
+		print_host(s);
+	if (!opts->json && opts->all && n == 1)
+		printf("\nno DRM device: there is nothing in /dev/dri\n");
+	for (size_t i = 0; i < n; i++) {
+		run(&targets[i], &records[i], opts->timeout_s);
+		if (!opts->json)
+			print_record(&targets[i], &records[i], s);
+	}
+	code = sum_up(targets, records, n);
+	if (opts->json) {
+		json_start(&j, stdout);
+		json_open(&j, NULL, '{');
+		json_string(&j, "version", TOOL_VERSION);
+		write_host(&j, s);
+		json_open(&j, "buffers", '[');
+		for (size_t i = 0; i < n; i++)
+			write_record(&j, &targets[i], &records[i], s);
+		json_close(&j, ']');
+		json_int(&j, "exit_status", code);
+		json_close(&j, '}');
+		json_finish(&j);
+	}
+	globfree(&nodes);
+	munmap(records, MAX_TARGETS * sizeof(*records));
+	free(s);
+	return code;
+}

@@ -1,0 +1,457 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kvm-pfnmap status: the modules that are loaded and those that would be, and whether the one can
+ * become the other.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tool/json.h"
+#include "tool/tool.h"
+
+#define PACKAGE	    "kvm-pfnmap"
+#define EFIVARS	    "/sys/firmware/efi/efivars/"
+#define SECURE_BOOT EFIVARS "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+#define MAX_DKMS    64
+#define DKMS_MS	    10000 /* as long may it be silent */
+#define MAX_KERNELS 64
+
+enum dkms { DKMS_OK, DKMS_MISSING, DKMS_FAILED };
+
+struct facts {
+	struct kvm_state kvm;
+	struct kvm_users users;
+	enum dkms dkms;
+	struct dkms_line lines[MAX_DKMS];
+	size_t n_lines;
+	char kernels[MAX_KERNELS][256]; /* releases with modules installed */
+	size_t n_kernels;
+	const char *secure_boot; /* "on", "off", "no EFI", "unknown" */
+	char lockdown[32];	 /* "": unknown */
+	bool sig_enforce;
+};
+
+/* ---- finding out ---- */
+
+/* All that comes out of a pipe, as far as there is room; false: its end did not come in time. */
+static bool read_all(int fd, char *text, size_t size, int timeout_ms)
+{
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	size_t used = 0;
+	ssize_t n = 1;
+
+	/* What is too much for it goes over its last byte. */
+	while (n > 0 && poll(&pfd, 1, timeout_ms) > 0) {
+		n = read(fd, text + used, used + 1 < size ? size - 1 - used : 1);
+		used += used + 1 < size && n > 0 ? n : 0;
+	}
+	text[used] = '\0';
+	return !n;
+}
+
+static enum dkms ask_dkms(struct facts *f)
+{
+	static char *argv[] = { "dkms", "status", "-m", PACKAGE, NULL };
+	static char *envp[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+				"LC_ALL=C", NULL };
+	posix_spawn_file_actions_t actions;
+	char text[1 << 16], *line, *next;
+	int fds[2], err, status;
+	pid_t pid;
+
+	/* posix_spawnp() looks in our own PATH, a user's, which lacks sbin. */
+	setenv("PATH", envp[0] + strlen("PATH="), 1);
+	if (pipe2(fds, O_CLOEXEC))
+		return DKMS_FAILED;
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_adddup2(&actions, fds[1], STDOUT_FILENO);
+	posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+	err = posix_spawnp(&pid, argv[0], &actions, NULL, argv, envp);
+	posix_spawn_file_actions_destroy(&actions);
+	close(fds[1]);
+	if (err) {
+		close(fds[0]);
+		return err == ENOENT ? DKMS_MISSING : DKMS_FAILED;
+	}
+	err = !read_all(fds[0], text, sizeof(text), DKMS_MS);
+	close(fds[0]);
+	if (err)
+		kill(pid, SIGKILL);
+	if (waitpid(pid, &status, 0) != pid || err || status)
+		return DKMS_FAILED;
+	for (line = strtok_r(text, "\n", &next); line; line = strtok_r(NULL, "\n", &next))
+		if (f->n_lines < MAX_DKMS && parse_dkms_line(line, PACKAGE, &f->lines[f->n_lines]))
+			f->n_lines++;
+	return DKMS_OK;
+}
+
+static void find_kernels(struct facts *f, const char *dirname)
+{
+	char dir[PATH_MAX], path[2 * PATH_MAX];
+	struct dirent **list;
+	int n;
+
+	snprintf(dir, sizeof(dir), "%s/lib/modules", dirname ? dirname : "");
+	n = scandir(dir, &list, NULL, versionsort);
+	for (int i = 0; i < n; i++) {
+		const char *name = list[i]->d_name;
+
+		snprintf(path, sizeof(path), "%s/%s/kernel", dir, name);
+		if (name[0] != '.' && f->n_kernels < MAX_KERNELS && !access(path, F_OK))
+			snprintf(f->kernels[f->n_kernels++], sizeof(f->kernels[0]), "%s", name);
+		free(list[i]);
+	}
+	if (n >= 0)
+		free(list);
+}
+
+/* The variable is 4 bytes of attributes and then 1 or 0. */
+static const char *secure_boot(void)
+{
+	unsigned char value[5];
+	struct statfs fs;
+	ssize_t n;
+	int fd;
+
+	if (access("/sys/firmware/efi", F_OK))
+		return "no EFI";
+	fd = open(SECURE_BOOT, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT && !statfs(EFIVARS, &fs) && fs.f_type == EFIVARFS_MAGIC ?
+			       "off" :
+			       "unknown";
+	n = read(fd, value, sizeof(value));
+	close(fd);
+	return n != sizeof(value) ? "unknown" : value[4] ? "on" : "off";
+}
+
+static struct facts *find_out(const char *dirname)
+{
+	struct facts *f = calloc(1, sizeof(*f));
+	char text[128];
+
+	if (!f)
+		return NULL;
+	kvm_state_get(&f->kvm, dirname);
+	kvm_users_get(&f->users, &f->kvm);
+	f->dkms = ask_dkms(f);
+	find_kernels(f, dirname);
+	f->secure_boot = secure_boot();
+	if (!read_line("/sys/kernel/security/lockdown", text, sizeof(text)) ||
+	    !bracketed_word(text, f->lockdown, sizeof(f->lockdown)))
+		f->lockdown[0] = '\0';
+	f->sig_enforce =
+		read_line("/sys/module/module/parameters/sig_enforce", text, sizeof(text)) &&
+		text[0] == 'Y';
+	return f;
+}
+
+/* ---- saying it ---- */
+
+static const char *support_text(enum support support)
+{
+	return support == SUPPORT_YES	  ? "supported" :
+	       support == SUPPORT_TOO_OLD ? "too old a version to be supported" :
+					    "not supported";
+}
+
+static void print_file(const char *label, const struct module_file *file, bool patched)
+{
+	char text[PATH_MAX + 256], kind[96];
+
+	if (!file->path[0])
+		snprintf(text, sizeof(text), "no such module");
+	else
+		snprintf(text, sizeof(text), "%s, %s",
+			 kind_text(patched, file->version, kind, sizeof(kind)), file->path);
+	print_wrapped(label, text);
+}
+
+/* Lines with blanks between them. */
+static const char *one_line(const char *lines, char *text, size_t size)
+{
+	snprintf(text, size, "%s", lines);
+	for (char *p = text; *p; p++)
+		if (*p == '\n')
+			*p = ' ';
+	return text;
+}
+
+static void print_module(const struct module *m, bool next_patched)
+{
+	char text[PATH_MAX + 256], kind[96];
+
+	if (!m->there)
+		snprintf(text, sizeof(text), "not loaded");
+	else
+		snprintf(text, sizeof(text), "%s, %s",
+			 kind_text(m->patched, m->version, kind, sizeof(kind)),
+			 m->builtin	 ? "built into the kernel" :
+			 m->file.path[0] ? m->file.path :
+					   "of a file that is not found");
+	print_wrapped(m->name, text);
+	if (!m->builtin)
+		print_file("  reloaded", &m->next, next_patched);
+	if (m->parameters[0])
+		print_wrapped("  parameters", one_line(m->parameters, text, sizeof(text)));
+	if (m->options[0])
+		print_wrapped("  options", m->options);
+}
+
+static void dkms_text(const struct facts *f, const char *release, char *text, size_t size)
+{
+	size_t len = 0;
+
+	text[0] = '\0';
+	for (size_t i = 0; i < f->n_lines && len < size; i++)
+		if (!strcmp(f->lines[i].release, release))
+			len += snprintf(text + len, size - len, "%s%s %s", len ? ", " : "",
+					f->lines[i].version, f->lines[i].state);
+	if (!len)
+		snprintf(text, size, "nothing");
+}
+
+static void print_kernels(const struct facts *f)
+{
+	char text[1024], dkms[512];
+	bool running;
+
+	if (f->dkms != DKMS_OK)
+		print_wrapped("dkms",
+			      f->dkms == DKMS_MISSING ? "not installed" : "'dkms status' fails");
+	for (size_t i = 0; i < f->n_lines; i++) {
+		if (f->lines[i].release[0])
+			continue;
+		snprintf(text, sizeof(text), "%s %s, built for no kernel", f->lines[i].version,
+			 f->lines[i].state);
+		print_wrapped("dkms", text);
+	}
+	for (size_t i = 0; i < f->n_kernels; i++) {
+		running = !strcmp(f->kernels[i], f->kvm.release);
+		dkms_text(f, f->kernels[i], dkms, sizeof(dkms));
+		snprintf(text, sizeof(text), "%s%s, %s%s%s", f->kernels[i],
+			 running ? " (running)" : "",
+			 support_text(
+				 running ? f->kvm.support :
+					   kernel_support(supported_kernels, f->kernels[i], NULL)),
+			 f->dkms == DKMS_OK ? "; dkms: " : "", f->dkms == DKMS_OK ? dkms : "");
+		print_wrapped(i ? "" : "installed", text);
+	}
+}
+
+static void print_all(const struct facts *f)
+{
+	const struct kvm_state *s = &f->kvm;
+	const char *obstacle = reload_obstacle(s, &f->users);
+	char text[1200];
+
+	kernel_text(s, text, sizeof(text));
+	snprintf(text + strlen(text), sizeof(text) - strlen(text), ": %s",
+		 support_text(s->support));
+	print_wrapped("kernel", text);
+	if (s->support != SUPPORT_YES) {
+		size_t len = snprintf(text, sizeof(text), "Debian's");
+
+		for (size_t i = 0; supported_kernels[i].series && len < sizeof(text); i++)
+			len += snprintf(text + len, sizeof(text) - len, "%s %s from %s on",
+					i ? "," : "", supported_kernels[i].series,
+					supported_kernels[i].oldest);
+		print_wrapped("  supported", text);
+	}
+	print_module(&s->kvm, s->kvm.next.patched);
+	if (!s->kvm.builtin || s->vendor.there)
+		print_module(&s->vendor, s->kvm.next.patched);
+	if (s->paging != PAGING_UNKNOWN)
+		print_wrapped("paging", s->paging == PAGING_NESTED ? "nested" : "shadow");
+	if (obstacle)
+		snprintf(text, sizeof(text), "not now: %s", obstacle);
+	else
+		snprintf(text, sizeof(text), "possible: nothing uses KVM%s",
+			 f->users.complete || f->users.refcount >= 0 ?
+				 "" :
+				 ", as far as can be seen; ask as root");
+	print_wrapped("reload", text);
+	print_kernels(f);
+	snprintf(text, sizeof(text), "%s%s%s%s", f->secure_boot,
+		 f->lockdown[0] ? ", lockdown " : "", f->lockdown,
+		 f->sig_enforce ? ", modules have to be signed" : "");
+	print_wrapped("Secure Boot", text);
+}
+
+static void write_file(struct json *j, const char *key, const struct module_file *file,
+		       bool patched)
+{
+	if (!file->path[0]) {
+		json_null(j, key);
+		return;
+	}
+	json_open(j, key, '{');
+	json_string(j, "path", file->path);
+	json_string(j, "kind", patched ? "kvm-pfnmap" : "stock");
+	json_string(j, "version", file->version[0] ? file->version : NULL);
+	json_string(j, "srcversion", file->srcversion[0] ? file->srcversion : NULL);
+	json_close(j, '}');
+}
+
+static void write_parameters(struct json *j, const char *text)
+{
+	char copy[sizeof(((struct module *)0)->parameters)], *word, *next, *equal;
+
+	snprintf(copy, sizeof(copy), "%s", text);
+	json_open(j, "parameters", '{');
+	for (word = strtok_r(copy, "\n", &next); word; word = strtok_r(NULL, "\n", &next)) {
+		equal = strchr(word, '=');
+		if (!equal)
+			continue;
+		*equal = '\0';
+		json_string(j, word, equal + 1);
+	}
+	json_close(j, '}');
+}
+
+static void write_module(struct json *j, const struct module *m, bool next_patched)
+{
+	json_open(j, NULL, '{');
+	json_string(j, "name", m->name);
+	json_bool(j, "loaded", m->there && !m->builtin);
+	json_bool(j, "builtin", m->builtin);
+	json_string(j, "kind", !m->there ? NULL : m->patched ? "kvm-pfnmap" : "stock");
+	json_string(j, "version", m->version[0] ? m->version : NULL);
+	json_string(j, "srcversion", m->srcversion[0] ? m->srcversion : NULL);
+	json_string(j, "path", m->file.path[0] ? m->file.path : NULL);
+	write_parameters(j, m->parameters);
+	json_string(j, "options", m->options[0] ? m->options : NULL);
+	write_file(j, "after_reload", &m->next, next_patched);
+	json_close(j, '}');
+}
+
+static void write_reload(struct json *j, const struct facts *f)
+{
+	const char *obstacle = reload_obstacle(&f->kvm, &f->users);
+
+	json_open(j, "reload", '{');
+	json_bool(j, "possible", !obstacle);
+	json_string(j, "reason", obstacle);
+	json_bool(j, "all_processes_seen", f->users.complete);
+	json_count(j, "refcount", f->users.refcount);
+	json_string(j, "holders", f->users.holders[0] ? f->users.holders : NULL);
+	json_int(j, "users_total", (long long)f->users.total);
+	json_open(j, "users", '[');
+	for (size_t i = 0; i < f->users.n; i++) {
+		json_open(j, NULL, '{');
+		json_int(j, "pid", f->users.list[i].pid);
+		json_string(j, "name", f->users.list[i].name);
+		json_bool(j, "vm", f->users.list[i].vm);
+		json_close(j, '}');
+	}
+	json_close(j, ']');
+	json_close(j, '}');
+}
+
+static void write_dkms(struct json *j, const struct dkms_line *line)
+{
+	json_open(j, NULL, '{');
+	json_string(j, "version", line->version);
+	json_string(j, "state", line->state);
+	json_close(j, '}');
+}
+
+static void write_kernels(struct json *j, const struct facts *f)
+{
+	json_string(j, "dkms",
+		    f->dkms == DKMS_OK	    ? "installed" :
+		    f->dkms == DKMS_MISSING ? "not installed" :
+					      "failed");
+	json_open(j, "dkms_for_no_kernel", '[');
+	for (size_t k = 0; k < f->n_lines; k++)
+		if (!f->lines[k].release[0])
+			write_dkms(j, &f->lines[k]);
+	json_close(j, ']');
+	json_open(j, "kernels", '[');
+	for (size_t i = 0; i < f->n_kernels; i++) {
+		const char *release = f->kernels[i];
+		bool running = !strcmp(release, f->kvm.release);
+		enum support support = running ? f->kvm.support :
+						 kernel_support(supported_kernels, release, NULL);
+
+		json_open(j, NULL, '{');
+		json_string(j, "release", release);
+		json_bool(j, "running", running);
+		json_bool(j, "supported", support == SUPPORT_YES);
+		json_open(j, "dkms", '[');
+		for (size_t k = 0; k < f->n_lines; k++)
+			if (!strcmp(f->lines[k].release, release))
+				write_dkms(j, &f->lines[k]);
+		json_close(j, ']');
+		json_close(j, '}');
+	}
+	json_close(j, ']');
+}
+
+static void write_all(const struct facts *f)
+{
+	const struct kvm_state *s = &f->kvm;
+	struct json j;
+
+	json_start(&j, stdout);
+	json_open(&j, NULL, '{');
+	json_string(&j, "version", TOOL_VERSION);
+	json_open(&j, "kernel", '{');
+	json_string(&j, "release", s->release);
+	json_string(&j, "debian_version", s->debian[0] ? s->debian : NULL);
+	json_bool(&j, "supported", s->support == SUPPORT_YES);
+	json_string(&j, "support", support_text(s->support));
+	json_close(&j, '}');
+	json_open(&j, "supported_kernels", '[');
+	for (size_t i = 0; supported_kernels[i].series; i++) {
+		json_open(&j, NULL, '{');
+		json_string(&j, "series", supported_kernels[i].series);
+		json_string(&j, "oldest", supported_kernels[i].oldest);
+		json_close(&j, '}');
+	}
+	json_close(&j, ']');
+	json_open(&j, "modules", '[');
+	write_module(&j, &s->kvm, s->kvm.next.patched);
+	write_module(&j, &s->vendor, s->kvm.next.patched);
+	json_close(&j, ']');
+	json_string(&j, "paging",
+		    s->paging == PAGING_NESTED ? "nested" :
+		    s->paging == PAGING_SHADOW ? "shadow" :
+						 NULL);
+	write_reload(&j, f);
+	write_kernels(&j, f);
+	json_string(&j, "secure_boot", f->secure_boot);
+	json_string(&j, "lockdown", f->lockdown[0] ? f->lockdown : NULL);
+	json_bool(&j, "signatures_enforced", f->sig_enforce);
+	json_int(&j, "exit_status", EXIT_OK);
+	json_close(&j, '}');
+	json_finish(&j);
+}
+
+int cmd_status(const struct options *opts)
+{
+	struct facts *f = find_out(opts->dirname);
+
+	if (!f) {
+		complain("out of memory");
+		return EXIT_BROKEN;
+	}
+	if (opts->json)
+		write_all(f);
+	else
+		print_all(f);
+	free(f);
+	return EXIT_OK;
+}
