@@ -8,7 +8,7 @@
  * moved between these two lines of the drawing, and "drawn" when all is drawn; that stays on
  * the display for a while.
  */
-#include <drm/drm.h>
+#include <libdrm/drm.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>

@@ -15,7 +15,6 @@ $(DEMO_HOST): $(B)/host/%: $(B)/demo/%.o $(LIBTEST) $(LIBVMM)
 	$(CC) -static -o $@ $^ -lpthread
 
 $(B)/host/picture: $(B)/demo/scene_blob.o
-$(B)/demo/picture.o: override CFLAGS += $(UAPI_FLAGS)
 
 # The drawing program for the bare guest; its address is SCENE_CODE of scene.h.
 $(B)/demo/scene_guest.o: override CFLAGS := $(GUEST_CFLAGS) -O2 -m64

@@ -17,7 +17,7 @@ install uninstall:
 ifdef REL
 $(B)/host/dumb.so: tests/install/dumb.c dkms/rules.mk
 	mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(UAPI_FLAGS) -shared -fPIC -o $@ $<
+	$(CC) $(CFLAGS) -shared -fPIC -o $@ $<
 
 .PHONY: check-install
 check-install: $(DEB) $(B)/host/pages $(B)/host/dumb.so $(B)/guest/ivshmem.cpio

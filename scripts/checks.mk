@@ -3,9 +3,9 @@
 # and lint.
 
 # The packages of Debian that each command needs. "make deps" is the one place that installs any.
-DEPS_demo := gcc git kmod libc6-dev linux-libc-dev make patch xz-utils zstd busybox-static \
-	qemu-system-x86
-DEPS_check := $(DEPS_demo) libdrm-dev libgbm-dev libkmod-dev
+DEPS_demo := gcc git kmod libc6-dev libdrm-dev linux-libc-dev make patch xz-utils zstd \
+	busybox-static qemu-system-x86
+DEPS_check := $(DEPS_demo) libgbm-dev libkmod-dev
 DEPS_ci := $(DEPS_check) bochs bochs-term bochsbios vgabios libc6-dev-i386 lib32gcc-12-dev \
 	clang-format clang-tidy cppcheck mandoc perl shellcheck sparse \
 	debhelper debootstrap dh-dkms dpkg-dev e2fsprogs fakeroot lintian

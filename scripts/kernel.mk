@@ -16,9 +16,6 @@ KDIR := $(shell $(FOREIGN) scripts/headers.sh $(KERNEL) $(HEADERS_PKG) $(DEBIAN_
 ifeq ($(KDIR),)
 $(error stopped)
 endif
-KCOMMON := /usr/src/$(patsubst %-686-pae,%-common,$(HEADERS_PKG:-amd64=-common))
-# The drivers' interfaces are in the kernel's headers package, but not in linux-libc-dev.
-UAPI_FLAGS := -idirafter $(KCOMMON)/include/uapi -D__user=
 
 # Where the objects and programs for the emulated host are. Those for a 32-bit one are built from
 # the same sources.

@@ -112,7 +112,7 @@ case $foreign$depends in
 /* | *linux-image-*)
 	deps=$(echo "$depends" | tr ',' '\n' |
 		sed -n '/linux-image-/d; s/^ *\([^ ]*\)[^(]*(= \([^)]*\)).*/\1=\2/p; t; s/^ *\([^ ]*\).*/\1/p' |
-		tr '\n' ' ')
+		paste -sd ' ')
 	[ -z "$foreign" ] || deps="$deps libc6-dev-i386 lib32gcc-12-dev"
 	;;
 *)	deps=$headers=$version ;;

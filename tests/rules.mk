@@ -14,8 +14,6 @@ $(LIBTEST): $(patsubst tests/%.c,$(H)/tests/%.o,$(wildcard tests/lib/*.c))
 	rm -f $@
 	$(AR) rcs $@ $^
 
-$(H)/tests/lib/drm.o: override CFLAGS += $(UAPI_FLAGS)
-
 $(TEST_PROGS): $(H)/host/%: $(H)/tests/%.o
 $(RIG_PROGS): $(H)/host/rig_%: $(H)/tests/rig/%.o
 $(TEST_PROGS) $(RIG_PROGS): $(LIBTEST) $(H)/lib/libvmm.a

@@ -5,7 +5,7 @@
 set -eu
 # shellcheck source=tests/lib/tap.sh
 . "$(dirname "$0")/../lib/tap.sh"
-plan 16
+plan 20
 
 cat >"$work/kernels.conf" <<'EOF'
 # a comment
@@ -48,6 +48,13 @@ linux-source-6.1 6.1.9-1
 linux-source-6.1 6.1.8-1
 END
 	;;
+show)
+	case $2 in
+	linux-headers-6.1.0-9-amd64=*)
+		echo 'Depends: linux-headers-6.1.0-9-common (= 6.1.9-1), linux-image-6.1.0-9-amd64 (= 6.1.9-1), gcc-12, linux-kbuild-6.1 (>= 6.1.9-1)' ;;
+	*)	echo 'Depends: linux-headers-common, gcc-12' ;;
+	esac
+	;;
 esac
 EOF
 fake apt-get <<'EOF'
@@ -65,10 +72,25 @@ says() {
 
 resolve 6.1
 ok 'a series is its newest complete release' says 6.1 REL 6.1.0-10-amd64
-ok 'image, headers and source have one version' says 6.1 VERSION 6.1.10-1
+ok 'image, headers and source have one version' says 6.1 DEBIAN_VERSION 6.1.10-1
 
 resolve 6.1.0-9-amd64
-ok 'a release stands for itself' says 6.1.0-9-amd64 VERSION 6.1.9-1
+ok 'a release stands for itself' says 6.1.0-9-amd64 DEBIAN_VERSION 6.1.9-1
+
+ok 'headers are installed by their package' \
+	says 6.1 HEADERS_DEPS linux-headers-6.1.0-10-amd64=6.1.10-1
+ok 'those that want an image are not, but what else they want is' says 6.1.0-9-amd64 HEADERS_DEPS \
+	'linux-headers-6.1.0-9-common=6.1.9-1 gcc-12 linux-kbuild-6.1'
+
+# No package is installed here.
+fake dpkg-query <<'EOF'
+exit 1
+EOF
+run env PATH="$work/bin:$PATH" "$top/scripts/headers.sh" 6.1 linux-headers-6.1.0-10-amd64 6.1.10-1 \
+	"$work/headers" linux-headers-6.1.0-10-amd64=6.1.10-1
+ok 'missing headers are one line with the remedy' \
+	fails_with "needs linux-headers-6.1.0-10-amd64=6.1.10-1: run 'make deps KERNEL=6.1'"
+ok 'and nothing is installed or left' test ! -e "$work/headers" -a ! -e "$work/bin/apt-get.log"
 
 resolve 5.10
 ok 'an unknown series is one line with the supported ones' \
@@ -91,7 +113,7 @@ ok 'the package lists were updated once before' \
 resolve 6.1-686
 ok 'another architecture has lists of its own' \
 	grep -q "Dir::State::Lists \"$work/cache/i386/lists\"" "$work/cache/i386/apt.conf"
-ok 'there image and headers have one version' says 6.1-686 VERSION 6.1.7-1
+ok 'there image and headers have one version' says 6.1-686 DEBIAN_VERSION 6.1.7-1
 ok 'the source is the newest' says 6.1-686 SOURCE_VERSION 6.1.15-2
 ok 'the series is the one in front of the hyphen' says 6.1-686 SERIES 6.1
 ok 'elsewhere the source has the version of the others' says 6.1 SOURCE_VERSION 6.1.10-1

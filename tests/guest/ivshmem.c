@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * PID 1 of the Debian guests of tests/lib/qemu.c: uses the memory of the ivshmem device (BAR 2) as it
+ * PID 1 of the guests of tests/lib/qemu.c: uses the memory of the ivshmem device (BAR 2) as it
  * is told to on the console.
  */
 #include <fcntl.h>

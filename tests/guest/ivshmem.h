@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What PID 1 of a Debian guest (tests/guest/ivshmem.c) and the tests that start it (qemu.c) agree on.
+ * What PID 1 of a Debian guest (ivshmem.c) and the tests that start it (qemu.c) agree on.
  *
  * Machine to guest, on the console, one command a line:
  *

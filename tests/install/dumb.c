@@ -6,7 +6,7 @@
  * file from its beginning only. At the end it says how many pages have what the guest wrote.
  */
 #include <dlfcn.h>
-#include <drm/drm.h>
+#include <libdrm/drm.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>

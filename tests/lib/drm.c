@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Buffers of the real drivers; drm.h describes the functions. */
-#include <drm/drm.h>
-#include <drm/qxl_drm.h>
+#include <libdrm/drm.h>
+#include <libdrm/qxl_drm.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Proves that rig/table.c reads tables of tests as tests/amd.table describes, and refuses all others.
+ * Proves that rig/table.c reads tables of tests as amd.table describes, and refuses all others.
  */
 #include <stdio.h>
 #include <stdlib.h>
