@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * access_track - page reclaim makes KVM forget that a guest used a page; when the guest uses it
- * again, in the same SPTE, KVM marks the page accessed and dirty as before.
+ * access_track - Page reclaim makes KVM forget that a guest used a page; when the guest uses the
+ * page again through the same SPTE, KVM marks it accessed and dirty as before.
  *
- * It is eptad=0 that this is about: where SPTEs have no accessed bit, KVM takes all permissions
- * away (access tracking), and the fast page fault puts them back, which has to leave the other bits
- * alone.
- * With accessed bits, or with shadow paging, nothing faults and the outcome is the same.
+ * The case that matters is eptad=0. SPTEs then have no accessed bit, so KVM ages a page by removing
+ * all permissions from its SPTE (access tracking), and the fast page fault restores them. Both must
+ * leave the other bits of the SPTE alone. With accessed bits, or with shadow paging, the second use
+ * does not fault and ends in the same marks.
  *
- * The pages are anonymous, and there is swap space, for without it Linux does not look who uses
- * such pages; but the test's control group may not have any, so that they only age.
+ * The pages are anonymous. The test sets up swap space because without it Linux never checks
+ * whether such pages are in use, but its control group may not swap, so that the pages only age.
  *
  * Contract: 5 (kept by access tracking), 6, 7. Both variants pass: stock marks every page.
  *
- * Seen to fail: mark_spte_for_access_track() that clears the bit for refcounted pages.
+ * Seen to fail: mark_spte_for_access_track() clearing the bit for refcounted pages.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,8 +26,8 @@
 #include "tests/lib/kit.h"
 
 #define PAGES	 96u
-#define AGED	 12u		/* that many will do */
-#define STEP	 (8 * KIT_PAGE) /* to the next page: so far the shadow MMU does not map ahead */
+#define AGED	 12u		/* enough to test */
+#define STEP	 (8 * KIT_PAGE) /* between pages: too far for the shadow MMU to map ahead */
 #define SIZE	 (PAGES * STEP)
 #define ROUNDS	 40
 #define ROUND_US 100000
@@ -38,14 +38,14 @@ enum use { WRITTEN, READ, LEFT, NR_USES };
 
 static const struct {
 	const char *name;
-	const char *gone; /* the page when the SPTE is gone: dirty, referenced, active */
+	const char *gone; /* flags once the SPTE is gone: dirty, referenced, active */
 } uses[NR_USES] = {
-	[WRITTEN] = { "written again", "DR-" },
-	[READ] = { "read again", "DR-" },
-	[LEFT] = { "left alone", "D--" },
+	[WRITTEN] = { "pages written again", "DR-" },
+	[READ] = { "pages read again", "DR-" },
+	[LEFT] = { "pages left alone", "D--" },
 };
 
-/* What is not aged: it was active, and is marked once more. */
+/* Pages that do not age are active, and are marked once more. */
 static const char active[] = "--A", active_gone[] = "DRA";
 
 static void remove_swap(void)
@@ -68,19 +68,19 @@ static void add_swap(void)
 	atexit(remove_swap);
 }
 
-/* Age until enough pages are inactive; returns their number. */
+/* Have pages age until enough are inactive; returns how many are. */
 static unsigned int age(const char *map, bool *aged)
 {
 	unsigned int n = 0;
 
 	for (int round = 0; round < ROUNDS && n < AGED; round++) {
 		/*
-		 * What reclaim of a control group goes by is brought up to date every two seconds
-		 * only.
+		 * The statistics that reclaim of a control group relies on are updated only every
+		 * two seconds.
 		 */
 		if (round)
 			usleep(ROUND_US);
-		/* EAGAIN: nothing was reclaimed. */
+		/* EAGAIN means that nothing was reclaimed. */
 		kit_cgroup_put("memory.reclaim", RECLAIM);
 		kit_settle();
 		n = 0;
@@ -91,8 +91,8 @@ static unsigned int age(const char *map, bool *aged)
 }
 
 /*
- * Do the pages of this use, or those not aged for NR_USES, have these flags? Returns NULL or which
- * has not.
+ * Check the flags of the pages with this use or, for NR_USES, of the pages that did not age.
+ * Returns NULL, or a line about the first page with other flags.
  */
 static const char *compare(const char *map, const bool *aged, enum use use, const char *want)
 {
@@ -105,7 +105,7 @@ static const char *compare(const char *map, const bool *aged, enum use use, cons
 
 		if (is != use || !strcmp(flags, want))
 			continue;
-		snprintf(text, sizeof(text), "page %u is %s", i, flags);
+		snprintf(text, sizeof(text), "page %u has %s", i, flags);
 		return text;
 	}
 	return NULL;
@@ -116,11 +116,11 @@ static void check(const char *map, const bool *aged, enum use use, const char *n
 {
 	const char *why = compare(map, aged, use, want);
 
-	if (!tap_ok(!why, "%s: %s", name, want))
+	if (!tap_ok(!why, "%s have flags %s", name, want))
 		tap_diag("%s", why);
 }
 
-/* Use what is to be used; returns the number of pages. */
+/* Have the guest use those pages again that it should; returns how many. */
 static unsigned int use_again(struct vcpu *v, const bool *aged)
 {
 	unsigned int n = 0, used = 0;
@@ -150,31 +150,32 @@ static void test(struct vcpu *v, bool tracks)
 		tap_bail("madvise: %s", strerror(errno));
 	for (unsigned int i = 0; i < PAGES; i++)
 		map[i * STEP] = 1;
-	/* On the LRU, where a page becomes active whichever CPU marks it. */
+	/* Move the pages to the LRU, where a mark by any CPU makes them active. */
 	kit_settle();
 	VMM_MUST(vm_slot_set(v->vm, KIT_SLOT, KIT_GPA, SIZE, map, 0));
 	VMM_MUST(guest_call(v, &fill, NULL));
 	kit_settle();
-	check(map, aged, NR_USES, "all pages, mapped", active);
+	check(map, aged, NR_USES, "all mapped pages", active);
 
 	n = age(map, aged);
-	tap_ok(n >= AGED, "%u of %u pages age", n, PAGES);
-	/* Without dirty bits, KVM has to pass on what the permission to write has said. */
+	tap_ok(n >= AGED, "%u of %u pages become inactive", n, PAGES);
+	/* Without dirty bits, KVM marks a page dirty when it removes the write permission. */
 	for (enum use use = 0; use < NR_USES; use++)
 		check(map, aged, use, "aged pages", tracks ? "D--" : "---");
 
-	/* The guest program and its page tables have aged, too: use them, by pages in between. */
+	/* The guest program and its page tables have aged, too: use them, through other pages. */
 	VMM_MUST(kit_touch(v, KIT_WRITE, KIT_GPA + KIT_PAGE, 1, NULL));
 	VMM_MUST(kit_touch(v, KIT_READ, KIT_GPA + KIT_PAGE, 0, NULL));
 	fast = VMM_MUST(vcpu_stat(v, "pf_fast"));
 	used = use_again(v, aged);
 	fast = VMM_MUST(vcpu_stat(v, "pf_fast")) - fast;
-	tap_is(fast, tracks ? used : 0, "fast page faults for %u pages", used);
+	tap_is(fast, tracks ? used : 0,
+	       "only access tracking takes a fast page fault for each of %u pages", used);
 	VMM_MUST(vm_slot_delete(v->vm, KIT_SLOT));
 	kit_settle();
 	for (enum use use = 0; use < NR_USES; use++)
 		check(map, aged, use, uses[use].name, uses[use].gone);
-	check(map, aged, NR_USES, "not aged", active_gone);
+	check(map, aged, NR_USES, "pages that did not age", active_gone);
 	munmap(map, SIZE);
 }
 

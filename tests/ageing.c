@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * ageing - page reclaim asks KVM which pages a guest has used: those that it goes on reading stay,
- * the others go; memory without reference counts next to them in the same VM is left alone.
+ * ageing - Page reclaim asks KVM which pages a guest has used: pages that the guest keeps reading
+ * stay, others go, and non-refcounted memory in the same VM is left alone.
  *
- * Only the guest touches the pages, so that nothing but the accessed bits in KVM's page tables
- * tells hot pages from cold ones. They are page cache of a file, which needs no swap to be
- * reclaimed.
+ * Only the guest touches the pages, so nothing but the accessed bits in KVM's page tables tells hot
+ * pages from cold ones. The pages are page cache of a file, which can be reclaimed without swap.
  *
  * Contract: 5, 7. Both variants pass: refcounted memory ages as it always did.
  *
- * Seen to fail: a clear_flush_young() notifier that says no; a guest that rests.
+ * Seen to fail: a clear_flush_young() notifier that always says no; a guest that does not read.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,8 +20,8 @@
 
 #define PAGES	256u /* of the file; the first half is hot */
 #define HOT	(PAGES / 2)
-#define ROUNDS	50	 /* at most; about 10 will do */
-#define RECLAIM "131072" /* bytes a round: 32 pages, which is the least that Linux takes */
+#define ROUNDS	50	 /* at most; about 10 are enough */
+#define RECLAIM "131072" /* bytes per round: 32 pages, the fewest that Linux reclaims */
 
 #define FILE_SLOT 2u
 #define FILE_GPA  (KIT_GPA + 16 * KIT_HUGE)
@@ -67,17 +66,17 @@ static void test(struct vcpu *v, void *map)
 	for (int round = 0; round < ROUNDS && cold > HOT / 4; round++) {
 		read_pages(v, FILE_GPA, HOT, KIT_PAGE);
 		read_pages(v, KIT_GPA, spec.pages, buf_stride(&b));
-		/* EAGAIN: less was reclaimed, which is fine. */
+		/* EAGAIN means that less was reclaimed, which is fine. */
 		kit_cgroup_put("memory.reclaim", RECLAIM);
 		hot = resident(map, 0, HOT);
 		cold = resident(map, HOT, PAGES - HOT);
 	}
-	/* On a busy machine Linux takes some of them as well; without ageing both are alike. */
-	tap_ok(hot >= HOT / 2, "%u of %u pages that the guest reads stay", hot, HOT);
-	tap_ok(cold <= HOT / 4, "%u of %u others do", cold, PAGES - HOT);
+	/* A busy machine reclaims some hot pages, too. Without ageing both halves fare alike. */
+	tap_ok(hot >= HOT / 2, "%u of %u pages that the guest keeps reading stay", hot, HOT);
+	tap_ok(cold <= HOT / 4, "%u of %u other pages stay", cold, PAGES - HOT);
 	VMM_MUST(vm_slot_delete(v->vm, FILE_SLOT));
 	VMM_MUST(vm_slot_delete(v->vm, KIT_SLOT));
-	buf_end(&b, "as before");
+	buf_end(&b, "counts and flags are unchanged");
 }
 
 int main(int argc, char **argv)
@@ -88,12 +87,12 @@ int main(int argc, char **argv)
 	void *map;
 
 	if (fd < 0)
-		tap_bail("give me a file of at least %u KiB: %s", PAGES * 4, strerror(errno));
+		tap_bail("usage: ageing FILE, of at least %u KiB: %s", PAGES * 4, strerror(errno));
 	kit_start();
 	kit_cgroup();
 	vm = vm_create(0);
 	v = vcpu_create(vm, kit_mode());
-	/* What is cached already belongs to another control group. */
+	/* Pages that are already cached are charged to another control group. */
 	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 	map = mmap(NULL, PAGES * KIT_PAGE, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (map == MAP_FAILED)

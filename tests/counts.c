@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * counts - KVM leaves the reference count and the mapcount of every page, and the flags of those
- * that are not refcounted, as it found them: while a guest has it mapped, and after memslot,
- * mapping and VM have gone in any order.
+ * counts - KVM leaves the reference count and mapcount of every page, and the flags of
+ * non-refcounted pages, as it found them: while a guest has the pages mapped, and after memslot,
+ * mapping and VM have gone, in various orders.
  *
- * Contract: 3, 7. Both variants pass, each on the pages that it can map; what stock refuses must
- * stay untouched as well.
+ * Contract: 3, 7. Both variants pass, each on the pages that it can map; pages that stock refuses
+ * must stay untouched as well.
  *
  * Seen to fail: a fault that keeps its reference; marks of all pages.
  */
@@ -13,7 +13,7 @@
 
 #include "tests/lib/kit.h"
 
-/* Orders in which memslot, mapping and VM go; the VM takes a memslot that is left with it. */
+/* Orders in which memslot (s), mapping (m) and VM (v) go. A VM takes its memslot with it. */
 static const char *const sequences[] = { "smv", "msv", "vm", "mv", "svm" };
 
 static const struct pfnmap_create specs[] = {
@@ -27,7 +27,7 @@ static const struct pfnmap_create specs[] = {
 	{ .kind = PFNMAP_MIXED, .pages = 32 },
 };
 
-/* Let the guest write, read and execute; true if the driver's side finds what it wrote. */
+/* Have the guest write and execute; true if the driver sees what it wrote, and the code ran. */
 static bool use(struct vcpu *v, const struct buf *b)
 {
 	struct guest_cmd cmd = {
@@ -50,7 +50,7 @@ static bool use(struct vcpu *v, const struct buf *b)
 	return out.end == GUEST_DONE && out.result == 0x1234;
 }
 
-/* Touch a page that this KVM does not map, if there is one. */
+/* Touch a page that this KVM does not map; true if that is EFAULT, or there is no such page. */
 static bool use_refused(struct vcpu *v, const struct buf *b)
 {
 	struct guest_outcome out;
@@ -75,7 +75,7 @@ static void test(const struct pfnmap_create *spec, const char *sequence)
 
 	buf_open(&b, spec);
 	buf_map(&b, KIT_RW);
-	/* The host's own entries count in PFNMAP_MIXED pages: compare with their presence. */
+	/* PFNMAP_MIXED pages count the host's own entries: make these, and compare with that. */
 	for (uint32_t i = 0; i < spec->pages; i++)
 		*(volatile char *)(b.map + i * KIT_PAGE);
 	unmapped = b.start;
@@ -86,7 +86,9 @@ static void test(const struct pfnmap_create *spec, const char *sequence)
 	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
 	used = use(v, &b) && use_refused(v, &b);
 	why = buf_changes(&b);
-	if (!tap_ok(used && !why, "%s: used by a guest", buf_name(&b)))
+	if (!tap_ok(used && !why,
+		    "%s: a guest that uses the pages leaves counts and flags unchanged",
+		    buf_name(&b)))
 		tap_diag("%s", used ? why : vmm_error());
 	free(b.start);
 	b.start = unmapped;
@@ -101,7 +103,7 @@ static void test(const struct pfnmap_create *spec, const char *sequence)
 			vm_destroy(vm);
 		}
 	}
-	buf_end(&b, "as before after %s", sequence);
+	buf_end(&b, "counts and flags are unchanged after sequence %s", sequence);
 }
 
 int main(void)

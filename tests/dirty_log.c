@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * dirty_log - the dirty log of a memslot on exporter memory names exactly the pages that the guest
- * wrote: those that it had mapped before logging began as well as others, harvested and toggled
- * while it writes, with the manual protocol, too.
+ * dirty_log - The dirty log of a memslot on exporter memory names every page that the guest wrote,
+ * and no others except pages that a read made KVM map writable. That holds for pages mapped before
+ * logging began and after, with and without manual protection, and while logging is harvested or
+ * toggled under a running guest.
  *
  * Contract: 3, 5 (write protection), 7. Both variants pass, each on the pages that it can map.
  *
- * Seen to fail: no write protection when logging begins; marks of all pages (warnings).
+ * Seen to fail: no write protection when logging begins; KVM marking all pages (by warnings).
  */
 #include <string.h>
 
@@ -84,7 +85,7 @@ static void run(struct vcpu *v, const struct buf *b, uint32_t op, uint32_t first
 	VMM_MUST(guest_call(v, &cmd, NULL));
 }
 
-/* The guest stands still between the calls. */
+/* The guest does not run between the calls. */
 static void test_exact(struct vcpu *v, struct buf *b, bool manual)
 {
 	uint32_t step = buf_stride(b) / KIT_PAGE, half = PAGES / 2;
@@ -96,47 +97,48 @@ static void test_exact(struct vcpu *v, struct buf *b, bool manual)
 	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b->size, b->map, 0));
 	run(v, b, GUEST_FILL, 0, half, step);
 	VMM_MUST(vm_slot_flags(vm, KIT_SLOT, KVM_MEM_LOG_DIRTY_PAGES));
-	tap_ok(same(harvest(vm), none), "%s, %s: clean at first", buf_name(b), how);
+	tap_ok(same(harvest(vm), none), "%s, %s: the log starts empty", buf_name(b), how);
 
 	run(v, b, GUEST_READ, 0, half, step);
-	tap_ok(same(harvest(vm), none), "%s, %s: reads of mapped pages do not count", buf_name(b),
+	tap_ok(same(harvest(vm), none), "%s, %s: reads of mapped pages are not logged", buf_name(b),
 	       how);
-	/* KVM maps a page that is not mapped yet writable if it can, and logs it at once. */
+	/* For a read KVM maps a new page writable if it can, and logs it at once. */
 	run(v, b, GUEST_READ, half, half, step);
-	tap_ok(same(harvest(vm), range(half, half, step)), "%s, %s: reads of other pages do",
-	       buf_name(b), how);
+	tap_ok(same(harvest(vm), range(half, half, step)),
+	       "%s, %s: reads of other pages are logged", buf_name(b), how);
 	if (manual)
 		clear(vm, 0, PAGES, all);
 	run(v, b, GUEST_FILL, half / 2 + step, half, 2 * step);
 	log = harvest(vm);
 	tap_ok(same(log, range(half / 2 + step, half, 2 * step)),
-	       "%s, %s: exactly the written pages", buf_name(b), how);
+	       "%s, %s: the log has exactly the written pages", buf_name(b), how);
 
 	if (manual) {
 		tap_ok(same(harvest(vm), log), "%s: the log stays until it is cleared",
 		       buf_name(b));
 		clear(vm, 0, 64, log);
 		log.bits[0] = 0;
-		tap_ok(same(harvest(vm), log), "%s: a part is cleared", buf_name(b));
+		tap_ok(same(harvest(vm), log), "%s: part of the log is cleared", buf_name(b));
 		clear(vm, 0, PAGES, range(0, PAGES, 1));
 	}
-	tap_ok(same(harvest(vm), none), "%s, %s: and they count once", buf_name(b), how);
+	tap_ok(same(harvest(vm), none), "%s, %s: the log is empty afterwards", buf_name(b), how);
 	run(v, b, GUEST_FILL, 0, PAGES, step);
-	tap_ok(same(harvest(vm), all), "%s, %s: written again", buf_name(b), how);
+	tap_ok(same(harvest(vm), all), "%s, %s: pages written again are logged again", buf_name(b),
+	       how);
 	if (manual)
 		clear(vm, 0, PAGES, all);
 
-	/* Entries that come back after a revocation are logged, too. */
+	/* Entries that come back after a revocation must be logged, too. */
 	buf_do(b, PFNMAP_REVOKE, 0);
 	run(v, b, GUEST_FILL, 0, half, step);
-	tap_ok(same(harvest(vm), range(0, half, step)), "%s, %s: after a revocation", buf_name(b),
-	       how);
+	tap_ok(same(harvest(vm), range(0, half, step)),
+	       "%s, %s: writes after a revocation are logged", buf_name(b), how);
 	VMM_MUST(vm_slot_delete(vm, KIT_SLOT));
 }
 
 /*
- * The guest fills the second half without a rest. What changed between two looks is in the log of
- * the harvest before or after the second look; the first half never is.
+ * The guest keeps filling the second half. A page that changed between two looks is in the harvest
+ * just before or just after the second look. Pages of the first half are in neither.
  */
 static const char *harvest_running(struct vcpu *v, struct buf *b)
 {
@@ -175,10 +177,10 @@ static const char *harvest_running(struct vcpu *v, struct buf *b)
 	guest_stop(v);
 	if (guest_join(v, &(struct guest_outcome){ 0 }))
 		return vmm_error();
-	return why ? why : changes ? NULL : "nothing changed";
+	return why ? why : changes ? NULL : "the guest changed nothing";
 }
 
-/* Logging goes on and off under the guest; what it wrote arrives, and the log works in the end. */
+/* Logging goes on and off under the guest: the log has each whole pass, and no write is lost. */
 static const char *toggle_running(struct vcpu *v, struct buf *b)
 {
 	uint32_t step = buf_stride(b) / KIT_PAGE;
@@ -196,14 +198,14 @@ static const char *toggle_running(struct vcpu *v, struct buf *b)
 		if (guest_wait_progress(v, 2, 10000))
 			why = "no progress";
 		else if (round % 2 == 0 && !same(harvest(v->vm), range(0, PAGES, step)))
-			why = "the log of a whole pass is not complete";
+			why = "the log of a whole pass is incomplete";
 	}
 	guest_stop(v);
 	if (guest_join(v, &out))
 		return vmm_error();
 	for (uint32_t i = 0; i < PAGES && !why; i += step)
 		if (buf_word(b, (uint64_t)i * KIT_PAGE) != guest_progress(v))
-			why = "a write got lost";
+			why = "a write is lost";
 	return why;
 }
 
@@ -213,10 +215,11 @@ static void test_running(struct vcpu *v, struct buf *b)
 
 	VMM_MUST(vm_slot_set(v->vm, KIT_SLOT, KIT_GPA, b->size, b->map, 0));
 	why = harvest_running(v, b);
-	if (!tap_ok(!why, "%s: harvested while the guest writes", buf_name(b)))
+	if (!tap_ok(!why, "%s: the log is right when harvested while the guest writes",
+		    buf_name(b)))
 		tap_diag("%s", why);
 	why = toggle_running(v, b);
-	if (!tap_ok(!why, "%s: toggled while the guest writes", buf_name(b)))
+	if (!tap_ok(!why, "%s: logging can be toggled while the guest writes", buf_name(b)))
 		tap_diag("%s", why);
 	VMM_MUST(vm_slot_delete(v->vm, KIT_SLOT));
 }
@@ -230,7 +233,7 @@ static void test(const struct pfnmap_create *spec, struct vcpu *v, bool manual)
 	test_exact(v, &b, manual);
 	if (!manual)
 		test_running(v, &b);
-	buf_end(&b, "as before");
+	buf_end(&b, "counts and flags are unchanged");
 }
 
 int main(void)

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A guest reads, writes and executes every page of a real driver's dumb buffer: of bochs-drm and
- * qxl, whose pages TTM allocates in chunks and nobody refcounts, and of vgem, whose pages are
- * shmem's.
+ * drm_dumb - A guest reads, writes and executes every page of a real driver's dumb buffer: of
+ * bochs-drm and qxl, whose pages TTM allocates in non-refcounted chunks, and of vgem, whose pages
+ * belong to shmem.
  *
  * Contract: 3, and 7 for vgem. Stock KVM fails with EFAULT after the first page of TTM's first
- * chunk and can use nothing of a chunk but that page; it has no trouble with vgem. The data is
- * checked from the other side each time, through the VMM's mapping. The pages' counts cannot be
- * seen from here: a wrong one is a "Bad page" in the kernel log when the driver frees them.
+ * chunk, and can use only the first page of each chunk; it can use all pages of vgem. The data is
+ * checked from the other side each time, through the VMM's mapping. The test cannot see the pages'
+ * counts; a wrong one shows as a "Bad page" in the kernel log when the driver frees the pages.
  *
- * Seen to fail: on patched KVM with the expectation of stock, and the other way round.
+ * Seen to fail: patched KVM with the expectations of stock, and the reverse.
  */
 #include <string.h>
 
 #include "tests/lib/drm.h"
 #include "tests/lib/kit.h"
 
-/* No power of two: TTM takes several chunks, of sizes that fall. */
+/* Not a power of two, so that TTM takes several chunks, of decreasing size. */
 #define PAGES 600u
 #define SIZE  ((uint64_t)PAGES * KIT_PAGE)
-/* More chunks than these and memory is so fragmented that the test proves little. */
+/* With more chunks than this, memory is so fragmented that the test proves little. */
 #define MAX_CHUNKS (PAGES / 8)
 
 static const struct driver {
@@ -44,7 +44,7 @@ static struct guest_cmd whole(uint32_t op, uint64_t value)
 	return (struct guest_cmd){ .op = op, .gpa = KIT_GPA, .len = SIZE, .value = value };
 }
 
-/* How many words from the start the guest's pattern has reached. */
+/* The number of words, from the start, that hold the guest's pattern. */
 static uint64_t written(const uint64_t *map, uint64_t value)
 {
 	uint64_t n = 0;
@@ -60,10 +60,10 @@ static void test_all(struct vcpu *v, uint64_t *map, const char *name)
 	struct guest_outcome out;
 	uint32_t ok = 0;
 
-	/* Nobody touched the buffer before: the guest's own accesses have the driver insert it. */
+	/* Nobody has touched the buffer, so the guest's accesses make the driver insert entries. */
 	guest_call(v, &cmd, &out);
 	tap_ok(out.end == GUEST_DONE && written(map, 1) == SIZE / 8,
-	       "%s: the guest writes all of it: %s", name, guest_describe(&out));
+	       "%s: the guest writes the whole buffer: %s", name, guest_describe(&out));
 
 	for (uint64_t i = 0; i < SIZE / 8; i++)
 		map[i] = i * 0x2545f4914f6cdd1dull;
@@ -88,10 +88,12 @@ static void test_refused(struct vcpu *v, uint64_t *map, const char *name)
 	struct guest_outcome out;
 
 	guest_call(v, &cmd, &out);
-	tap_ok(kit_efault(&out), "%s: writing all of it ends in: %s", name, guest_describe(&out));
-	tap_is(written(map, 1), KIT_PAGE / 8, "%s: after one page", name);
+	tap_ok(kit_efault(&out), "%s: writing the whole buffer fails with EFAULT: %s", name,
+	       guest_describe(&out));
+	tap_is(written(map, 1), KIT_PAGE / 8, "%s: one page is written before that", name);
 	guest_resume(v, &out);
-	tap_ok(kit_efault(&out), "%s: and so when tried again: %s", name, guest_describe(&out));
+	tap_ok(kit_efault(&out), "%s: the resumed write fails again: %s", name,
+	       guest_describe(&out));
 
 	memset(map, 0, SIZE);
 	for (uint32_t i = 0; i < PAGES; i++) {
@@ -111,8 +113,9 @@ static void test_refused(struct vcpu *v, uint64_t *map, const char *name)
 		else
 			consistent += kit_efault(&write) && kit_efault(&read) && kit_efault(&exec);
 	}
-	tap_is(consistent, PAGES, "%s: a page works or is EFAULT for every access", name);
-	tap_ok(heads >= 1 && heads <= MAX_CHUNKS, "%s: %u of %u pages work, one a chunk", name,
+	tap_is(consistent, PAGES, "%s: each page works, or fails with EFAULT, for every access",
+	       name);
+	tap_ok(heads >= 1 && heads <= MAX_CHUNKS, "%s: %u of %u pages work, one per chunk", name,
 	       heads, PAGES);
 }
 

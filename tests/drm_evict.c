@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Buffers of bochs-drm and qxl compete for video memory: the driver moves them there and out to
- * system memory and back while two vCPUs count in every page of theirs, and not one increment is
- * lost.
+ * drm_evict - Buffers of bochs-drm and qxl compete for video memory: the driver moves them between
+ * video and system memory while two vCPUs count in words all over them, and no increment is lost.
  *
- * Contract: 3 (the driver's notifier call precedes each copy). Stock KVM can use a buffer only
- * while it is in video memory, which has no struct pages; system memory is TTM's and ends KVM_RUN
- * with EFAULT.
+ * Contract: 3 (the driver calls the MMU notifier before each copy). Stock KVM can use a buffer only
+ * while it is in video memory, which has no struct pages. In system memory its pages are TTM's, and
+ * KVM_RUN fails with EFAULT.
  *
- * Seen to fail: with the MMU notifier's zapping left out.
+ * Seen to fail: an MMU notifier that does not zap.
  */
 #include <stdio.h>
 #include <string.h>
@@ -21,15 +20,15 @@
 #define ROUNDS	 2
 
 /*
- * bochs-drm has 16 MiB of video memory and keeps two buffers of it while it changes from one to
- * the next; qxl has nearly 64 MiB. Each buffer is a page larger than the one before (see
+ * bochs-drm has 16 MiB of video memory and keeps two buffers in it while it switches from one to
+ * the next; qxl has nearly 64 MiB. Each buffer is a page larger than the one before it (see
  * drm_in_vram()).
  */
 static const struct driver {
 	const char *name;
 	unsigned int bufs;
 	uint32_t pages;
-	uint64_t stride; /* of the words that the guest counts in */
+	uint64_t stride; /* between the words that the guest counts in */
 } drivers[] = {
 	{ "bochs-drm", 4, 1300, KIT_PAGE },
 	{ "qxl", 6, 3600, 8 * KIT_PAGE },
@@ -41,7 +40,7 @@ struct scene {
 	struct drm_buf buf[MAX_BUFS];
 	struct vm *vm;
 	struct vcpu *v[2];
-	uint64_t len; /* of all buffers, one behind the other from KIT_GPA */
+	uint64_t len; /* of all buffers, back to back from KIT_GPA */
 };
 
 static const struct driver *find_driver(const char *name)
@@ -65,7 +64,7 @@ static void set_up(struct scene *s)
 		s->v[i] = vcpu_create(s->vm, kit_mode());
 	for (unsigned int i = 0; i < s->driver->bufs; i++)
 		drm_create_movable(&s->dev, &s->buf[i], s->driver->pages + i);
-	/* The first one shown sets the mode, and the device clears memory where it then lies. */
+	/* Showing the first buffer sets the mode, and the device clears the memory it is in. */
 	drm_to_vram(&s->dev, &s->buf[0]);
 	for (unsigned int i = 0; i < s->driver->bufs; i++) {
 		struct drm_buf *buf = &s->buf[i];
@@ -96,7 +95,7 @@ static unsigned int count_in_vram(const struct scene *s)
 	return n;
 }
 
-/* Every counted word has `sum`, as the host sees it. */
+/* The number of counted words that are not `sum`, as the host sees them. */
 static unsigned int wrong_words(const struct scene *s, uint64_t sum)
 {
 	uint64_t gpa = KIT_GPA;
@@ -137,16 +136,17 @@ static void test_works(struct scene *s)
 		loop_wait(&l[i], 1);
 		loop_end(&l[i]);
 		tap_ok(l[i].out.end == GUEST_DONE && !l[i].mmio && !l[i].efault,
-		       "%s: vCPU %d runs on, %u passes: %s", name, i, guest_progress(s->v[i]),
+		       "%s: vCPU %d keeps running, %u passes: %s", name, i, guest_progress(s->v[i]),
 		       guest_describe(&l[i].out));
 		sum += guest_progress(s->v[i]);
 	}
-	tap_is(moved_in, ROUNDS * s->driver->bufs, "%s: every buffer gets into video memory", name);
-	tap_ok(moved > s->driver->bufs, "%s: and out again: %u times one came from system memory",
-	       name, moved);
-	tap_ok(in_vram < s->driver->bufs, "%s: there is room for %u of %u", name, in_vram,
-	       s->driver->bufs);
-	tap_is(wrong_words(s, sum), 0, "%s: no increment is lost or repeated, in any page", name);
+	tap_is(moved_in, ROUNDS * s->driver->bufs, "%s: every buffer moves into video memory",
+	       name);
+	tap_ok(moved > s->driver->bufs,
+	       "%s: buffers also move out: %u times one came from system memory", name, moved);
+	tap_ok(in_vram < s->driver->bufs, "%s: video memory has room for only %u of %u", name,
+	       in_vram, s->driver->bufs);
+	tap_is(wrong_words(s, sum), 0, "%s: no increment is lost or repeated", name);
 }
 
 static void test_refused(struct scene *s)
@@ -169,13 +169,13 @@ static void test_refused(struct scene *s)
 		drm_to_vram(&s->dev, &s->buf[i]);
 	guest_call(s->v[0], &verify, &out);
 	tap_ok(!drm_in_vram(&s->dev, first) && kit_efault(&out),
-	       "%s: and no more when it was moved to system memory: %s", name,
+	       "%s: it fails with EFAULT once moved to system memory: %s", name,
 	       guest_describe(&out));
 
 	drm_to_vram(&s->dev, first);
 	guest_call(s->v[0], &verify, &out);
 	tap_ok(drm_in_vram(&s->dev, first) && out.end == GUEST_DONE && !out.result,
-	       "%s: and again when it is back: %s", name, guest_describe(&out));
+	       "%s: it works again once back in video memory: %s", name, guest_describe(&out));
 }
 
 int main(int argc, char **argv)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The exporter notices a reference to its pages that somebody else holds, says so, and leaves such
- * a page out of the allocator's reach: what all tests trust that ask it whether anything has
- * leaked.
+ * exporter_leak - The exporter notices a reference to one of its pages that somebody else holds,
+ * reports it, and keeps that page from the allocator. Every test that asks the exporter about leaks
+ * relies on that.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,24 +30,26 @@ int main(void)
 
 		if (pipe(fds[i]))
 			tap_bail("pipe: %s", strerror(errno));
-		tap_is(vmsplice(fds[i][1], &iov, 1, 0), KIT_PAGE, "a pipe refers to page %d",
-		       i + 1);
+		tap_is(vmsplice(fds[i][1], &iov, 1, 0), KIT_PAGE,
+		       "a pipe holds a reference to page %d", i + 1);
 	}
 	pages = buf_report(&b);
-	/* Page 0 is not even mapped yet. */
-	tap_is(pages[1].count, pages[0].count + 2, "the count of page 1 shows it");
-	tap_is(pages[2].count, pages[1].count, "that of page 2, too");
+	/* Page 0 is not mapped yet. */
+	tap_is(pages[1].count, pages[0].count + 2,
+	       "the count of page 1 includes the pipe's reference");
+	tap_is(pages[2].count, pages[1].count, "so does the count of page 2");
 
 	buf_do(&b, PFNMAP_MOVE, PFNMAP_KEEP_OLD);
 	tap_is(buf_check_old(&b).bad_counts, 2, "two old pages have a bad count");
 	close(fds[0][0]);
 	close(fds[0][1]);
-	tap_is(buf_check_old(&b).bad_counts, 1, "one less with its pipe gone");
+	tap_is(buf_check_old(&b).bad_counts, 1, "one has, once the other's pipe is closed");
 
 	buf_unmap(&b);
-	tap_ok(!ioctl(b.fd, PFNMAP_CREATE, &b.spec), "the old pages are let go");
-	tap_is(buf_stats(&b).leaked, leaked + 1, "the one in a pipe counts as leaked");
-	tap_ok(read(fds[1][0], &c, 1) == 1 && c == PFNMAP_POISON, "and stays what it was");
+	tap_ok(!ioctl(b.fd, PFNMAP_CREATE, &b.spec), "a new buffer replaces the old pages");
+	tap_is(buf_stats(&b).leaked, leaked + 1, "the page in a pipe counts as leaked");
+	tap_ok(read(fds[1][0], &c, 1) == 1 && c == PFNMAP_POISON,
+	       "the leaked page keeps its content");
 	buf_close(&b);
 	return tap_done();
 }
