@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * fail - when the driver's fault handler fails, KVM_RUN and KVM_PRE_FAULT_MEMORY say EFAULT at
- * once, whatever the handler did before: it may have unmapped its own buffer or another one of the
- * VM, as TTM does to make room, or released mmap_lock. When the driver serves faults again, the
- * guest goes on with the same instruction.
+ * fail - When the driver's fault handler fails, KVM_RUN and KVM_PRE_FAULT_MEMORY return EFAULT at
+ * once, whatever the handler did before: it may have unmapped its own or another buffer of the VM,
+ * as TTM does to make room, or released mmap_lock. When the driver serves faults again, the guest
+ * continues with the same instruction.
  *
- * A handler that succeeds and makes no entry has failed for KVM, too, unless an entry can have been
- * taken away since.
+ * To KVM a handler that succeeds without making an entry has failed as well, unless the entry may
+ * have been taken away since.
  *
- * "At once" is counted in calls of the fault handler. With "race" as argument this buffer and
+ * "At once" is measured in calls of the fault handler. With the argument "race" this buffer and
  * another one are revoked all the time, which must not make a difference.
  *
- * Contract: 9, 7. Stock KVM does the same, but for a handler that releases mmap_lock and fails, or
- * makes no entry, when it is called again: then stock looks the page up again and again, inside the
- * kernel, and no signal ends that. This test has the driver serve then.
+ * Contract: 9, 7. Stock KVM does the same, with one exception: if a handler releases mmap_lock and,
+ * when called again, fails or makes no entry, stock repeats the lookup inside the kernel without
+ * end, and no signal stops it. The test then has the driver serve.
  *
- * Seen to fail: a KVM that repeats every lookup that failed while there was an invalidation. What
- * the handler unmaps is one, so that it is called thousands of times in a second until there is
- * a signal; in the race some errors take hundreds of calls. A KVM that repeats lookups for which
- * mmap_lock was released, though they failed or found nothing.
+ * Seen to fail: a KVM that repeats every lookup that failed while there was an invalidation: the
+ * handler's own unmapping is one, so the handler is called thousands of times a second until there
+ * is a signal, and in the race some errors take hundreds of calls. A KVM that repeats lookups for
+ * which mmap_lock was released although they failed or found nothing.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -30,11 +30,11 @@
 
 #define OTHER_SLOT (KIT_SLOT + 1)
 #define OTHER_GPA  (KIT_GPA + 0x200000)
-#define MANY	   100	 /* faults for one lookup that is never over */
-#define LIMIT_MS   30000 /* for what takes no time at all */
-#define TRIES	   200	 /* in a race, and as many revocations */
+#define MANY	   100	 /* faults of one lookup that never ends */
+#define LIMIT_MS   30000 /* for what should take no time */
+#define TRIES	   200	 /* in a race, with at least as many revocations */
 
-/* What asks for a page: an access of the guest, or the VMM ahead of it. */
+/* Who asks for a page: an access of the guest, or a prefault by the VMM. */
 #define PREFAULT  KIT_NR_ACCESSES
 #define NR_ASKERS (KIT_NR_ACCESSES + 1)
 
@@ -48,23 +48,23 @@ static const struct pfnmap_create specs[] = {
 };
 
 /*
- * How often the handler is called until KVM gives up. Counted pages in a VM_MIXEDMAP mapping come
- * from get_user_pages(), which KVM calls without waiting, then waiting, then to find out whether
- * the memory is broken; patched KVM also to find out whether the mapping has just been replaced.
+ * How often the handler is called until KVM gives up. Refcounted pages in a VM_MIXEDMAP mapping
+ * come from get_user_pages(), which KVM calls first without waiting, then waiting, then to check
+ * for poisoned memory; patched KVM calls it once more to check whether the mapping was replaced.
  */
 static const struct {
 	uint32_t refuse, hold;
 	const char *name;
-	int remapped;	    /* VM_PFNMAP; 0 on stock: there is no end */
+	int remapped;	    /* VM_PFNMAP; 0, on stock only: never gives up */
 	int stock_remapped; /* the same */
 	int counted, stock_counted;
 } modes[] = {
 	{ PFNMAP_REFUSE_FAIL, 0, "at once", 1, 1, 4, 3 },
-	{ PFNMAP_REFUSE_UNMAP, 0, "having unmapped it", 1, 1, 4, 3 },
-	{ PFNMAP_REFUSE_UNMAP_NAMED, 0, "having unmapped another", 1, 1, 4, 3 },
-	{ PFNMAP_REFUSE_RETRY, 0, "when called again", 2, 0, 5, 4 },
-	/* get_user_pages() does not end before there is an entry. */
-	{ 0, PFNMAP_HOLD_BUSY, "without an entry when called again", 2, 0, 0, 0 },
+	{ PFNMAP_REFUSE_UNMAP, 0, "after unmapping its buffer", 1, 1, 4, 3 },
+	{ PFNMAP_REFUSE_UNMAP_NAMED, 0, "after unmapping another buffer", 1, 1, 4, 3 },
+	{ PFNMAP_REFUSE_RETRY, 0, "on the second call", 2, 0, 5, 4 },
+	/* get_user_pages() does not return before there is an entry. */
+	{ 0, PFNMAP_HOLD_BUSY, "with no entry on the second call", 2, 0, 0, 0 },
 };
 
 static bool mode_suits(const struct buf *b, size_t mode)
@@ -72,7 +72,7 @@ static bool mode_suits(const struct buf *b, size_t mode)
 	return !modes[mode].hold || b->spec.kind != PFNMAP_MIXED;
 }
 
-/* From now on faults fail as the mode says; from now on they are served. */
+/* Have faults fail as the mode says; have them served again. */
 static void set_mode(const struct buf *b, size_t mode)
 {
 	buf_do(b, PFNMAP_REFUSE, modes[mode].refuse);
@@ -92,7 +92,7 @@ static int calls_expected(const struct buf *b, size_t mode)
 	return tap_kvm_patched() ? modes[mode].remapped : modes[mode].stock_remapped;
 }
 
-/* The VM: v has the accesses that fail, other looks at the other buffer meanwhile. */
+/* The VM: accesses of v fail, while `other` uses the other buffer. */
 struct machine {
 	struct vm *vm;
 	struct vcpu *v, *other;
@@ -109,11 +109,11 @@ static unsigned int nr_askers(void)
 	return kit_prefaults() ? NR_ASKERS : KIT_NR_ACCESSES;
 }
 
-/* One try to get a page, in the vCPU's thread. */
+/* One attempt to get a page, in the vCPU's thread. */
 struct attempt {
 	unsigned int asker;
 	uint64_t gpa;
-	bool again; /* go on with the access that failed */
+	bool again; /* resume the access that failed */
 	struct guest_outcome out;
 	struct kvm_pre_fault_memory range;
 	int ret; /* 0 or -errno */
@@ -148,27 +148,27 @@ static bool failed_with(const struct attempt *a, int err)
 	return a->out.end == GUEST_RUN_FAILED && a->out.err == err;
 }
 
-/* Wait until the attempt is over or the driver has been called often enough for "never". */
+/* Wait for the attempt to end, or for so many calls of the driver that it never will. */
 static void await(const struct attempt *a, const struct buf *b, uint64_t never)
 {
 	for (int i = 0; i < LIMIT_MS && !a->done && buf_stats(b).faults < never; i++)
 		usleep(1000);
 }
 
-/* The driver has to let go of the vCPU, for the sake of the tests that follow. */
+/* End the attempt, if need be by having the driver serve, for the sake of the tests that follow. */
 static void end_attempt(struct machine *m, const struct attempt *a, const struct buf *b)
 {
 	if (!a->done) {
 		vcpu_kick(m->v);
 		for (int i = 0; i < 1000 && !a->done; i++)
 			usleep(1000);
-		tap_diag("%s", a->done ? "a signal ended it" : "no signal ended it");
+		tap_diag("%s", a->done ? "a signal ended it" : "a signal did not end it");
 		serve(b);
 	}
 	vcpu_join(m->v);
 }
 
-/* It fails, and the driver is called as often as has to be. */
+/* The attempt fails, and the driver is called as often as expected. */
 static void test_failure(struct machine *m, const struct buf *b, struct attempt *a, size_t mode)
 {
 	uint64_t before = buf_stats(b).faults, word = buf_word(b, a->gpa - KIT_GPA);
@@ -177,15 +177,15 @@ static void test_failure(struct machine *m, const struct buf *b, struct attempt 
 	vcpu_start(m->v, run_attempt, a);
 	await(a, b, before + MANY);
 	tap_is(buf_stats(b).faults - before, calls_expected(b, mode),
-	       "%s: %s fails %s: calls of the driver", buf_name(b), asker_name(a->asker),
+	       "%s: %s fails %s: number of driver calls", buf_name(b), asker_name(a->asker),
 	       modes[mode].name);
 	end_attempt(m, a, b);
-	tap_ok(failed_with(a, EFAULT), "%s: with %s", buf_name(b), describe(a));
-	tap_is(buf_word(b, a->gpa - KIT_GPA), word, "%s: content untouched", buf_name(b));
+	tap_ok(failed_with(a, EFAULT), "%s: the error is EFAULT: %s", buf_name(b), describe(a));
+	tap_is(buf_word(b, a->gpa - KIT_GPA), word, "%s: the content is unchanged", buf_name(b));
 	a->again = true;
 }
 
-/* It is never over: not after many calls of the driver, and not after a signal. */
+/* The attempt does not end, neither after many calls of the driver nor after a signal. */
 static void test_endless(struct machine *m, const struct buf *b, struct attempt *a, bool usable)
 {
 	uint64_t before = buf_stats(b).faults, word = buf_word(b, a->gpa - KIT_GPA);
@@ -197,14 +197,14 @@ static void test_endless(struct machine *m, const struct buf *b, struct attempt 
 	before = buf_stats(b).faults;
 	await(a, b, before + MANY);
 	tap_ok(!a->done && buf_stats(b).faults >= before + MANY,
-	       "%s: %s goes on in the kernel after a signal", buf_name(b), asker_name(a->asker));
-	tap_is(buf_word(b, a->gpa - KIT_GPA), word, "%s: content untouched", buf_name(b));
+	       "%s: %s goes on in the kernel despite a signal", buf_name(b), asker_name(a->asker));
+	tap_is(buf_word(b, a->gpa - KIT_GPA), word, "%s: the content is unchanged", buf_name(b));
 	serve(b);
 	vcpu_join(m->v);
 	tap_ok(!usable		    ? failed_with(a, EFAULT) :
 	       a->asker == PREFAULT ? !a->ret :
 				      failed_with(a, EINTR),
-	       "%s: until served: %s", buf_name(b), describe(a));
+	       "%s: it ends once the driver serves: %s", buf_name(b), describe(a));
 	a->again = true;
 }
 
@@ -233,7 +233,7 @@ static void test_mode(struct machine *m, struct buf *b, unsigned int asker, uint
 	kit_touch(m->other, KIT_READ, OTHER_GPA, 0, &out);
 	tap_ok(out.end == GUEST_DONE && buf_stats(&m->named).faults - other ==
 						(modes[mode].refuse == PFNMAP_REFUSE_UNMAP_NAMED),
-	       "%s: the other buffer is there: %s", buf_name(b), guest_describe(&out));
+	       "%s: the other buffer still works: %s", buf_name(b), guest_describe(&out));
 
 	serve(b);
 	run_attempt(m->v, &a);
@@ -244,8 +244,9 @@ static void test_mode(struct machine *m, struct buf *b, unsigned int asker, uint
 			 buf_word(b, offset) == (asker == KIT_WRITE ? 7 : code) &&
 			 (asker != KIT_READ || a.out.result == code) &&
 			 (asker != KIT_EXEC || a.out.result == 0x4321);
-	tap_ok(usable ? served : failed_with(&a, EFAULT), "%s: then it is %s: %s", buf_name(b),
-	       usable ? "served" : "refused by KVM", describe(&a));
+	tap_ok(usable ? served : failed_with(&a, EFAULT),
+	       "%s: once the driver serves, the attempt %s: %s", buf_name(b),
+	       usable ? "succeeds" : "is refused by KVM", describe(&a));
 }
 
 static void test(struct machine *m, const struct pfnmap_create *spec)
@@ -255,28 +256,28 @@ static void test(struct machine *m, const struct pfnmap_create *spec)
 	buf_open(&b, spec);
 	buf_map(&b, KIT_RW);
 	VMM_MUST(vm_slot_set(m->vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
-	/* Stock cannot prefault when a memslot has gone: see prefault_slots.c. */
+	/* Stock must KVM_RUN before it prefaults if a memslot was deleted: see prefault_slots.c. */
 	kit_touch(m->v, KIT_READ, 0, 0, NULL);
 	for (size_t mode = 0; mode < ARRAY_SIZE(modes); mode++) {
 		for (unsigned int asker = 0; mode_suits(&b, mode) && asker < nr_askers(); asker++)
 			test_mode(m, &b, asker, (asker + mode) % 2 * 5, mode);
 	}
 	VMM_MUST(vm_slot_delete(m->vm, KIT_SLOT));
-	buf_end(&b, "as before");
+	buf_end(&b, "counts and flags are unchanged");
 }
 
 /* ---- races ---- */
 
-/* Tries in a row, in the vCPU's thread, up to the first that ends in a wrong way. */
+/* Attempts in a row, in the vCPU's thread, up to the first with a wrong result. */
 struct tries {
 	const struct buf *b;
-	atomic_int nr; /* that are over */
+	atomic_int nr; /* that have ended */
 	atomic_int revocations;
-	atomic_ullong faults; /* at the begin of the one that is not */
+	atomic_ullong faults; /* when the current one began */
 	atomic_bool done;
 	struct attempt a;		 /* the last one */
-	uint64_t expected, fewest, most; /* calls of the driver for one */
-	int worse;			 /* tries with more than expected */
+	uint64_t expected, fewest, most; /* calls of the driver per attempt */
+	int worse;			 /* attempts with more than expected */
 	double sum_ms, max_ms;
 };
 
@@ -317,7 +318,7 @@ static int run_tries(struct vcpu *v, void *arg)
 	return 0;
 }
 
-/* Each of many tries fails as if there were no revocations, which go on all the time. */
+/* Each of many attempts fails as it would without the revocations that go on all the time. */
 static void test_race(struct machine *m, const struct buf *b, unsigned int asker, size_t mode)
 {
 	struct tries t = { .b = b, .fewest = UINT64_MAX, .a = { .asker = asker, .gpa = KIT_GPA } };
@@ -339,26 +340,26 @@ static void test_race(struct machine *m, const struct buf *b, unsigned int asker
 			start = now_ms();
 		}
 		last = t.nr;
-		/* As many revocations, or calls of the driver, do not belong to one try. */
+		/* No attempt takes this many revocations or calls of the driver. */
 		if (++still > 100000 || buf_stats(b).faults > t.faults + 100 * MANY)
 			break;
 	}
 	if (!t.done)
-		tap_diag("after %.0f ms the same try, and %llu calls of the driver",
+		tap_diag("one attempt has taken %.0f ms and %llu calls of the driver",
 			 now_ms() - start, (unsigned long long)(buf_stats(b).faults - t.faults));
 	t.a.done = t.done;
 	end_attempt(m, &t.a, b);
 	serve(b);
 
 	tap_ok(t.nr >= TRIES && failed_with(&t.a, EFAULT),
-	       "%s: %s fails %s, each of %d times during %d revocations: %s", buf_name(b),
+	       "%s: %s fails %s, all of %d times during %d revocations: %s", buf_name(b),
 	       asker_name(asker), modes[mode].name, t.nr, t.revocations, describe(&t.a));
 	if (!t.nr)
 		return;
 	if (!tap_ok(t.fewest == t.expected && t.most == t.expected,
-		    "%s: with as many calls of the driver", buf_name(b)))
-		tap_diag("%llu to %llu; %d tries of %d with more", (unsigned long long)t.fewest,
-			 (unsigned long long)t.most, t.worse, t.nr);
+		    "%s: each attempt takes the expected number of driver calls", buf_name(b)))
+		tap_diag("%llu to %llu driver calls; %d of %d attempts took too many",
+			 (unsigned long long)t.fewest, (unsigned long long)t.most, t.worse, t.nr);
 	tap_diag("%s fails %s in %.2f ms, at most %.2f", asker_name(asker), modes[mode].name,
 		 t.sum_ms / t.nr, t.max_ms);
 }
@@ -372,7 +373,7 @@ static void race(struct machine *m, const struct pfnmap_create *spec)
 	VMM_MUST(vm_slot_set(m->vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
 	kit_touch(m->v, KIT_READ, 0, 0, NULL);
 	for (size_t mode = 0; mode < ARRAY_SIZE(modes); mode++) {
-		/* An entry that is not there may have been taken away. */
+		/* Here an absent entry may have been taken away, and KVM may look again. */
 		if (!calls_expected(&b, mode) || modes[mode].hold)
 			continue;
 		test_race(m, &b, KIT_WRITE, mode);
@@ -380,7 +381,7 @@ static void race(struct machine *m, const struct pfnmap_create *spec)
 			test_race(m, &b, PREFAULT, mode);
 	}
 	VMM_MUST(vm_slot_delete(m->vm, KIT_SLOT));
-	buf_end(&b, "as before");
+	buf_end(&b, "counts and flags are unchanged");
 }
 
 int main(int argc, char **argv)

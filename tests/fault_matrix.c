@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * fault_matrix - a guest can read, write and execute every kind of page that a driver exports,
- * however it inserts it, if and only if the table below says so; where not, KVM_RUN fails with
- * EFAULT and nothing is written.
+ * fault_matrix - A guest can read, write and execute every kind of page that a driver exports,
+ * however the driver inserts it, if and only if the table below says so; otherwise KVM_RUN fails
+ * with EFAULT and nothing is written.
  *
- * Contract: 2, 3, 5 (the PAE formats), 7. Seen to fail: stock KVM with the column of patched;
- * device memory taken for reserved pages.
+ * Contract: 2, 3, 5 (the PAE formats), 7.
+ *
+ * Seen to fail: stock KVM with the column of patched; device memory taken for reserved pages.
  */
 #include <stdio.h>
 #include <string.h>
@@ -16,7 +17,7 @@
 #define ORDERS	(1u << 0 | 1u << 1 | 1u << 3 | 1u << 9)
 #define CHUNK_3 (1u << 3)
 
-/* What a guest's first touch of a page comes to. */
+/* The result of a guest's first access to a page. */
 enum touch { OK, EFAULTS };
 
 struct expected {
@@ -28,13 +29,13 @@ struct row {
 	enum pfnmap_kind kind;
 	uint32_t orders; /* bits */
 	struct expected stock;
-	struct expected patched;	/* NPT or EPT, TDP MMU or not */
+	struct expected patched;	/* nested paging, with or without the TDP MMU */
 	struct expected patched_shadow; /* npt=0, ept=0, or a 32-bit host */
 };
 
 /*
- * 4 KiB entries. A page is refused where KVM takes its struct page for one that it must get a
- * reference to, and the count is 0.
+ * 4 KiB entries. KVM refuses a page if it concludes from the struct page that it needs a reference,
+ * and the count is 0.
  */
 static const struct row rows[] = {
 	/* clang-format off */
@@ -50,8 +51,9 @@ static const struct row rows[] = {
 };
 
 /*
- * Without unrestricted guests, that is with ept=0, Intel's processors cannot run real mode as the
- * guest program has it. KVM emulates each instruction, and reaches memory by the VMM's mapping.
+ * Without unrestricted guests, that is with ept=0, Intel's processors cannot run the real mode that
+ * the guest program uses. KVM emulates each instruction, and reaches memory through the VMM's
+ * mapping.
  */
 static const struct expected emulated = { OK, OK };
 
@@ -72,7 +74,7 @@ static uint64_t token(void)
 	return ++n * 0x9e3779b97f4a7c15;
 }
 
-/* Touch one page and look at what happened to its content. Returns NULL or what is wrong. */
+/* Have the guest access one page, and check the content. Returns NULL or what is wrong. */
 static const char *touch(struct vcpu *v, struct buf *b, uint32_t page, enum kit_access access,
 			 enum touch expected)
 {
@@ -117,13 +119,14 @@ static void test_accesses(struct vcpu *v, struct buf *b, const struct expected *
 	for (enum kit_access access = 0; access < KIT_NR_ACCESSES; access++) {
 		const char *why = NULL;
 
-		/* The host's entries must come from this kind of access, too. */
+		/* Have this kind of access create the host's entries, too. */
 		buf_do(b, PFNMAP_REVOKE, 0);
 		for (uint32_t i = 0; i < b->spec.pages && !why; i++)
 			if (touches(i))
 				why = touch(v, b, i, access,
 					    i % chunk ? expected->others : expected->first);
-		if (!tap_ok(!why, "%s: %s in %s mode", buf_name(b), kit_access_names[access], mode))
+		if (!tap_ok(!why, "%s: %s in %s mode gives the expected result", buf_name(b),
+			    kit_access_names[access], mode))
 			tap_diag("%s", why);
 	}
 }
@@ -147,7 +150,7 @@ static void test_buffer(struct vcpu *v, const struct row *row, uint32_t order,
 	test_accesses(v, &b, expectation(row, v->mode), mode);
 	VMM_MUST(vm_slot_delete(v->vm, KIT_SLOT));
 	buf_unmap(&b);
-	tap_ok(!buf_changes(&b), "%s: counts as before", buf_name(&b));
+	tap_ok(!buf_changes(&b), "%s: counts and flags are unchanged", buf_name(&b));
 	buf_close(&b);
 }
 
@@ -167,7 +170,7 @@ int main(void)
 						    kit_mode() == VCPU_LONG ? "long" : "PAE");
 	vcpu_destroy(v);
 
-	/* Without nested paging these modes have PAE page tables, whose entries spare no bit. */
+	/* With shadow paging these modes use PAE page tables, whose entries have no spare bit. */
 	for (enum vcpu_mode mode = VCPU_REAL; mode <= VCPU_PAE; mode++) {
 		v = vcpu_create(vm, mode);
 		for (size_t r = 0; r < ARRAY_SIZE(rows); r++)

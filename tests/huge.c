@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * huge - 2 MiB pages: refcounted ones are mapped, split by dirty logging and joined again with
- * the content right. A driver's huge PFN mapping works for the pages that KVM takes by 4 KiB
- * entries as well, or, with Linux 6.1, as far as it does on stock. Of the pages that come out of
- * the split only the refcounted ones are marked.
+ * huge - KVM maps 2 MiB of refcounted memory as one page, splits it for dirty logging and joins it
+ * again, and the content stays right. A driver's huge PFN mapping works for the pages that KVM also
+ * takes from 4 KiB entries or, on Linux 6.1, as far as it does with stock KVM. Of the pages that a
+ * split leaves, KVM marks only the refcounted ones.
  *
  * Contract: 3, 5 (at 2 MiB, kept through a split), 6, 7.
  *
- * Not tested with Linux 6.1 is a huge mapping of memory without struct page: its
- * get_user_pages_fast() takes any huge entry for pages and the host dies, whichever KVM asks. Nor
- * is there the first page of a PG_reserved chunk, if the entry is there: stock KVM takes a
- * reference to it that way and never puts it.
+ * Linux 6.1 cannot be tested with a huge mapping of memory without struct pages: its
+ * get_user_pages_fast() takes any huge entry for ordinary pages, and the host dies with either KVM.
+ * Nor can it be tested with the first page of a PG_reserved chunk whose entry is present: stock KVM
+ * gets a reference to that page and never puts it.
  *
- * Seen to fail: no write protection when logging begins; a fault that keeps its reference;
- * a split that drops the bit for refcounted pages, or hands it to all.
+ * Seen to fail: no write protection when logging begins; a fault that keeps its reference; a split
+ * that drops the bit for refcounted pages, or gives it to all.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +25,7 @@
 
 #define PAGES (KIT_HUGE / KIT_PAGE)
 
-/* The guest writes a pattern into the slot; the host finds it at p. */
+/* Have the guest write a pattern to the memslot; true if the host finds it at p. */
 static bool writes(struct vcpu *v, const char *p, uint64_t value)
 {
 	struct guest_cmd cmd = {
@@ -47,19 +47,20 @@ static bool writes(struct vcpu *v, const char *p, uint64_t value)
 	return true;
 }
 
-/* Refcounted memory of one huge page, through its life under a guest; both variants. */
+/* Take refcounted memory of one huge page through its life under a guest, on both variants. */
 static void test_refcounted(struct vcpu *v, char *p, const char *name)
 {
 	uint64_t log[PAGES / 64], want[PAGES / 64] = { [1] = 1ull << 7 };
 	struct vm *vm = v->vm;
 
 	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, KIT_HUGE, p, 0));
-	tap_ok(writes(v, p, 1), "%s: the guest writes it", name);
-	tap_is(vm_stat(vm, "pages_2m"), 1, "%s: it is mapped as one page", name);
+	tap_ok(writes(v, p, 1), "%s: the guest writes the page", name);
+	tap_is(vm_stat(vm, "pages_2m"), 1, "%s: KVM maps it as one page", name);
 
 	VMM_MUST(vm_slot_flags(vm, KIT_SLOT, KVM_MEM_LOG_DIRTY_PAGES));
-	/* The shadow MMU write-protects and splits with the next write. */
-	tap_is(vm_stat(vm, "pages_2m"), !kit_tdp_mmu(), "%s: what logging leaves of that", name);
+	/* The shadow MMU only write-protects, and splits on the next write. */
+	tap_is(vm_stat(vm, "pages_2m"), !kit_tdp_mmu(),
+	       "%s: the TDP MMU alone splits it when logging begins", name);
 	VMM_MUST(vm_dirty_get(vm, KIT_SLOT, log));
 	VMM_MUST(kit_touch(v, KIT_WRITE, KIT_GPA + 71 * KIT_PAGE, 5, NULL));
 	VMM_MUST(vm_dirty_get(vm, KIT_SLOT, log));
@@ -68,10 +69,10 @@ static void test_refcounted(struct vcpu *v, char *p, const char *name)
 	tap_is(vm_stat(vm, "pages_2m"), 0, "%s: no huge page is left", name);
 
 	VMM_MUST(vm_slot_flags(vm, KIT_SLOT, 0));
-	tap_ok(writes(v, p, 3), "%s: the guest writes it after logging", name);
-	tap_is(vm_stat(vm, "pages_2m"), 1, "%s: as one page again", name);
+	tap_ok(writes(v, p, 3), "%s: the guest writes the page after logging", name);
+	tap_is(vm_stat(vm, "pages_2m"), 1, "%s: KVM maps it as one page again", name);
 	VMM_MUST(vm_slot_delete(vm, KIT_SLOT));
-	tap_is(vm_stat(vm, "pages_2m"), 0, "%s: gone", name);
+	tap_is(vm_stat(vm, "pages_2m"), 0, "%s: KVM unmaps it with the memslot", name);
 }
 
 static void test_thp(struct vcpu *v)
@@ -110,17 +111,17 @@ static void test_hugetlb(struct vcpu *v)
 }
 
 /*
- * Huge PFN mappings. Linux 6.1 finds a pfn by get_user_pages_fast(), which takes the huge entry if
- * it is there already and if it can get a reference, or by follow_pte(), which refuses it.
- * get_user_pages_fast() of 6.12 leaves the entry to follow_pfnmap_start(), which understands it, so
- * that it is as good as 512 small ones.
+ * Huge PFN mappings. Linux 6.1 finds a pfn with get_user_pages_fast(), which takes the huge entry
+ * if the entry is present and the page gives a reference, or with follow_pte(), which refuses the
+ * entry. get_user_pages_fast() of 6.12 leaves the entry to follow_pfnmap_start(), which understands
+ * it, so that it is as good as 512 small ones.
  */
 enum on_6_1 { FAILS, WORKS, UNTESTED };
 
 static const struct row {
 	const char *name;
 	enum pfnmap_kind kind;
-	bool present;  /* the host has touched it before */
+	bool present;  /* the host has touched the buffer */
 	uint32_t page; /* that the guest touches */
 	enum on_6_1 on_6_1;
 } rows[] = {
@@ -139,7 +140,7 @@ static const struct row {
 	/* clang-format on */
 };
 
-/* PG_referenced of the first page, which each mark changes if the page is on no LRU list. */
+/* PG_referenced of the first page. Each mark flips it, as long as the page is not on the LRU. */
 static bool referenced(const struct buf *b)
 {
 	struct pfnmap_page *pages = buf_report(b);
@@ -164,12 +165,12 @@ static void test_pfn(struct vcpu *v, const struct row *row)
 	struct buf b;
 
 	if (!kit_kernel(6, 12) && row->on_6_1 == UNTESTED) {
-		tap_skip(1, "%s, %s: Linux 6.1 takes it for ordinary pages",
+		tap_skip(1, "%s, %s: Linux 6.1 takes the memory for ordinary pages",
 			 buf_name(&(struct buf){ .spec = spec }), row->name);
 		return;
 	}
 	buf_open(&b, &spec);
-	/* The shadow MMU looks for each of the small pages anew. */
+	/* The shadow MMU looks up each of the small pages again. */
 	if (kit_kernel(6, 12)) {
 		works = page_usable(&b.start[row->page]);
 		keeps = kit_tdp_mmu() || page_usable(&b.start[PAGES - 1]);
@@ -177,7 +178,7 @@ static void test_pfn(struct vcpu *v, const struct row *row)
 		works = row->on_6_1 == WORKS;
 		keeps = kit_tdp_mmu() || !one_count;
 	}
-	/* Stock marks all the small pages that the TDP MMU makes of a huge one. */
+	/* Stock marks all the small pages that the TDP MMU splits a huge one into. */
 	wrong = !tap_kvm_patched() && works && one_count && kit_tdp_mmu();
 
 	buf_map(&b, KIT_RW);
@@ -185,32 +186,38 @@ static void test_pfn(struct vcpu *v, const struct row *row)
 		*(volatile char *)b.map = 0;
 	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
 	kit_touch(v, KIT_WRITE, KIT_GPA + row->page * KIT_PAGE, 3, &out);
-	tap_ok(works ? out.end == GUEST_DONE : kit_efault(&out), "%s, %s: %s", buf_name(&b),
-	       row->name, works ? "works" : "EFAULT");
-	tap_is(vm_stat(vm, "pages_2m"), works, "%s, %s: huge pages", buf_name(&b), row->name);
+	tap_ok(works ? out.end == GUEST_DONE : kit_efault(&out), "%s, %s: the guest's write %s",
+	       buf_name(&b), row->name, works ? "succeeds" : "fails with EFAULT");
+	tap_is(vm_stat(vm, "pages_2m"), works, "%s, %s: number of huge pages", buf_name(&b),
+	       row->name);
 	if (works) {
-		tap_ok(writes(v, b.map, 4), "%s, %s: content", buf_name(&b), row->name);
+		tap_ok(writes(v, b.map, 4), "%s, %s: the guest writes all pages", buf_name(&b),
+		       row->name);
 		VMM_MUST(vm_slot_flags(vm, KIT_SLOT, KVM_MEM_LOG_DIRTY_PAGES));
 		tap_ok(writes(v, b.map, 5) == keeps, "%s, %s: %s", buf_name(&b), row->name,
-		       keeps ? "content after the split" : "lost with the huge page");
-		tap_is(vm_stat(vm, "pages_2m"), 0, "%s, %s: it is split", buf_name(&b), row->name);
+		       keeps ? "the guest writes all pages after the split" :
+			       "some pages are refused after the split");
+		tap_is(vm_stat(vm, "pages_2m"), 0, "%s, %s: no huge page is left", buf_name(&b),
+		       row->name);
 	}
 	VMM_MUST(vm_slot_delete(vm, KIT_SLOT));
 	/*
-	 * The fault, the split and the zap mark the first page if that is what was looked up, and
-	 * 6.1's get_user_pages_fast() does. The shadow MMU has one more fault and zap.
+	 * The fault, the split and the zap each mark the first page if it is the one that was
+	 * looked up, and so does 6.1's get_user_pages_fast(). The shadow MMU has one more fault and
+	 * zap.
 	 */
 	if (works && one_count)
 		tap_is(referenced(&b), kit_kernel(6, 12) && kit_tdp_mmu() && !row->page,
-		       "%s, %s: marked as often as by stock", buf_name(&b), row->name);
+		       "%s, %s: KVM marks the page as often as stock does", buf_name(&b),
+		       row->name);
 	why = buf_changes(&b);
 	if (!tap_ok(!why != wrong, "%s, %s: %s", buf_name(&b), row->name,
-		    wrong ? "stock marks other pages" : "as before"))
+		    wrong ? "stock marks other pages" : "counts and flags are unchanged"))
 		tap_diag("%s", why ? why : "no change");
 	buf_close(&b);
 }
 
-/* The same pages where the VMM's mapping has no room for huge entries. */
+/* The same pages in a mapping whose alignment does not allow huge entries. */
 static void test_small(struct vcpu *v, enum pfnmap_kind kind)
 {
 	struct pfnmap_create spec = {
@@ -234,16 +241,15 @@ static void test_small(struct vcpu *v, enum pfnmap_kind kind)
 	for (uint32_t i = 0; i < ARRAY_SIZE(works); i++) {
 		kit_touch(v, KIT_WRITE, KIT_GPA + 5 * i * KIT_PAGE, 3, &out);
 		tap_ok(works[i] ? out.end == GUEST_DONE : kit_efault(&out),
-		       "%s, mapped at an odd address, page %u: %s", buf_name(&b), 5 * i,
-		       works[i] ? "works" : "EFAULT");
+		       "%s, misaligned, page %u: the guest's write %s", buf_name(&b), 5 * i,
+		       works[i] ? "succeeds" : "fails with EFAULT");
 	}
-	tap_is(vm_stat(v->vm, "pages_2m"), 0, "%s, mapped at an odd address: small pages",
-	       buf_name(&b));
+	tap_is(vm_stat(v->vm, "pages_2m"), 0, "%s, misaligned: KVM maps small pages", buf_name(&b));
 	VMM_MUST(vm_slot_delete(v->vm, KIT_SLOT));
 	munmap(room, 2 * KIT_HUGE);
 	b.map = NULL;
 	why = buf_changes(&b);
-	if (!tap_ok(!why, "%s, mapped at an odd address: as before", buf_name(&b)))
+	if (!tap_ok(!why, "%s, misaligned: counts and flags are unchanged", buf_name(&b)))
 		tap_diag("%s", why);
 	buf_close(&b);
 }

@@ -1,24 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * interrupted - a signal that interrupts the driver's fault handler ends KVM_RUN with EINTR, soon,
- * and when the driver serves faults again, the guest goes on with the same instruction.
+ * interrupted - A signal that interrupts the driver's fault handler soon ends KVM_RUN with EINTR,
+ * and when the driver serves faults again, the guest continues with the same instruction.
  *
- * The handlers of GPU drivers give up a wait when a signal is pending and return as if they had
- * inserted the entry: on the first attempt at a fault, or, if they can let go of mmap_lock and have
- * it repeated, on the second one. Both are tried, PFNMAP_HOLD_NOPAGE and PFNMAP_HOLD_RETRY.
+ * The handlers of GPU drivers give up waiting when a signal is pending and return as if they had
+ * inserted the entry: on the first attempt at a fault or, if they can release mmap_lock and have
+ * the fault repeated, on the second one. The test covers both, with PFNMAP_HOLD_NOPAGE and
+ * PFNMAP_HOLD_RETRY.
  *
- * KVM looks a page up once without waiting, and if that will not do, once more. The driver's
- * handler is called by the first lookup, as a rule. To have the second one call it, the guest
- * touches memory whose absent page userfaultfd reports, which only the second lookup waits for, and
- * while it does, the buffer is mapped there.
+ * KVM looks a page up once without waiting and, if that fails, once more. Usually it is the first
+ * lookup that calls the driver's handler. To make the second one call it, the guest touches memory
+ * whose missing page userfaultfd reports, which only the second lookup waits for, and during that
+ * wait the test maps the buffer there.
  *
- * Contract: 9, 3, 7. Stock KVM fails KVM_RUN with EFAULT in the first case. In the second it looks
- * the page up again and again, inside the kernel, for as long as the signal is pending, that is
- * until the driver serves; this test has it do so then. A page that KVM of this kind cannot map
- * fails with EFAULT when the driver serves.
+ * Contract: 9, 3, 7. Stock KVM fails KVM_RUN with EFAULT in the first case. In the second case it
+ * repeats the lookup inside the kernel for as long as the signal is pending, that is until the
+ * driver serves, so the test has it serve. A page that the loaded KVM cannot map fails with EFAULT
+ * when the driver serves.
  *
  * Seen to fail: a lookup that takes an interrupted fault for a failed one, and one that repeats it;
- * on 6.1 signals heeded by the first lookup alone.
+ * on 6.1, only the first lookup heeding signals.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,9 +34,9 @@
 #include "tests/lib/kit.h"
 
 #define SOON_MS	    3000 /* patched KVM must be back by then */
-#define SPIN_MS	    100	 /* stock KVM must not */
+#define SPIN_MS	    100	 /* stock KVM must not be */
 #define PATIENCE_MS 30000
-#define CALM	    10 /* as many attempts at a fault are no loop */
+#define CALM	    10 /* this many attempts at a fault are not a loop */
 
 static const struct pfnmap_create specs[] = {
 	{ .kind = PFNMAP_NONCOMPOUND, .order = 0, .pages = 8 },
@@ -45,7 +46,7 @@ static const struct pfnmap_create specs[] = {
 	{ .kind = PFNMAP_BAR, .pages = 8 },
 };
 
-/* One access in the vCPU's thread, which others can see the end of. */
+/* One access in the vCPU's thread; other threads can see when it ends. */
 struct access {
 	enum kit_access access;
 	uint64_t gpa;
@@ -74,7 +75,7 @@ static bool eintr(const struct guest_outcome *out)
 	return out->end == GUEST_RUN_FAILED && out->err == EINTR;
 }
 
-/* Have the memslot at memory whose absent pages are reported, instead of the buffer. */
+/* Put the memslot over memory whose missing pages are reported, instead of the buffer. */
 static int report_faults(struct vcpu *v, struct buf *b)
 {
 	struct uffdio_api api = { .api = UFFD_API };
@@ -92,13 +93,13 @@ static int report_faults(struct vcpu *v, struct buf *b)
 	return fd;
 }
 
-/* Once a fault is reported, put the buffer there and let whoever waits see it. */
+/* Once a fault is reported, map the buffer there and wake the lookup that waits. */
 static void replace_memory(struct buf *b, int fd)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
 
 	if (poll(&poll_fd, 1, PATIENCE_MS) != 1)
-		tap_bail("userfaultfd: the guest does not wait");
+		tap_bail("userfaultfd: no fault is reported");
 	if (mmap(b->map, b->size, KIT_RW, MAP_SHARED | MAP_FIXED, b->fd, 0) != b->map)
 		tap_bail("mmap of %s: %s", buf_name(b), strerror(errno));
 	close(fd);
@@ -140,39 +141,41 @@ static void test_access(struct vcpu *v, struct buf *b, enum kit_access access, u
 		done_within(&a, SPIN_MS);
 		faults = buf_stats(b).faults - faults;
 		tap_ok(!a.done && faults > CALM,
-		       "%s: page %u: interrupted in the %s attempt it tries on, %llu times",
+		       "%s: page %u: interrupted in the %s attempt, KVM keeps trying, %llu times",
 		       buf_name(b), page, how, (unsigned long long)faults);
 		buf_do(b, PFNMAP_HOLD, PFNMAP_HOLD_OFF);
 		vcpu_join(v);
-		tap_ok(usable ? eintr(out) : kit_efault(out), "%s: page %u: until served: %s",
-		       buf_name(b), page, guest_describe(out));
+		tap_ok(usable ? eintr(out) : kit_efault(out),
+		       "%s: page %u: it ends once the driver serves: %s", buf_name(b), page,
+		       guest_describe(out));
 	} else {
 		done_within(&a, SOON_MS);
 		faults = buf_stats(b).faults - faults;
 		tap_ok(a.done && faults <= CALM,
-		       "%s: page %u: interrupted in the %s attempt it gives up, after %llu "
-		       "more",
+		       "%s: page %u: interrupted in the %s attempt, KVM gives up after %llu more",
 		       buf_name(b), page, how, (unsigned long long)faults);
 		buf_do(b, PFNMAP_HOLD, PFNMAP_HOLD_OFF);
 		vcpu_join(v);
-		tap_ok(tap_kvm_patched() ? eintr(out) : kit_efault(out), "%s: page %u: with %s",
-		       buf_name(b), page, guest_describe(out));
+		tap_ok(tap_kvm_patched() ? eintr(out) : kit_efault(out),
+		       "%s: page %u: the access ends with %s", buf_name(b), page,
+		       guest_describe(out));
 	}
-	tap_ok(buf_word(b, offset) == code, "%s: page %u: content untouched", buf_name(b), page);
+	tap_ok(buf_word(b, offset) == code, "%s: page %u: the content is unchanged", buf_name(b),
+	       page);
 
-	/* A kick that KVM_RUN did not end by. */
+	/* Drop a kick that did not end KVM_RUN. */
 	v->run->immediate_exit = 0;
 	if (out->end == GUEST_RUN_FAILED)
 		guest_resume(v, out);
 	if (!usable) {
-		tap_ok(kit_efault(out), "%s: page %u: is not for the guest: %s", buf_name(b), page,
+		tap_ok(kit_efault(out), "%s: page %u: KVM refuses the page: %s", buf_name(b), page,
 		       guest_describe(out));
 		return;
 	}
 	tap_ok(out->end == GUEST_DONE && buf_word(b, offset) == (access == KIT_WRITE ? 7 : code) &&
 		       (access != KIT_READ || out->result == code) &&
 		       (access != KIT_EXEC || out->result == 0x4321),
-	       "%s: page %u: then it goes on: %s", buf_name(b), page, guest_describe(out));
+	       "%s: page %u: the access completes: %s", buf_name(b), page, guest_describe(out));
 }
 
 static void test(struct vcpu *v, const struct pfnmap_create *spec)
@@ -191,7 +194,7 @@ static void test(struct vcpu *v, const struct pfnmap_create *spec)
 		test_access(v, &b, access, 0, PFNMAP_HOLD_RETRY, true);
 	}
 	VMM_MUST(vm_slot_delete(v->vm, KIT_SLOT));
-	buf_end(&b, "as before");
+	buf_end(&b, "counts and flags are unchanged");
 }
 
 int main(void)

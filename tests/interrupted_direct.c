@@ -1,23 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A signal interrupts the driver's fault handler, as in interrupted.c, but while KVM looks up a
- * page that it is going to use by itself: KVM_RUN ends with EINTR, soon, and when the driver serves
- * faults again, the next one does what the first one was about to.
+ * interrupted_direct - A signal interrupts the driver's fault handler, as in interrupted.c, but
+ * while KVM looks up a page for its own use: KVM_RUN soon ends with EINTR, and when the driver
+ * serves faults again, the next KVM_RUN does what the first one was about to do.
  *
- * Contract: 9, 4, 8. The page has a kvmclock, or is the VMCB of a VMSAVE, a VMRUN or of the #VMEXIT
- * of a nested guest. In the mapping by which KVM finds the page nobody has touched it; the guest
+ * Contract: 9, 4, 8. The page has a kvmclock, or is the VMCB of a VMSAVE, of a VMRUN or of a nested
+ * guest's #VMEXIT. Nobody has touched the page in the mapping through which KVM finds it; the guest
  * itself writes the VMCB through another memslot of the same buffer.
  *
- *	patched	 the clock. A VMCB in a driver's buffer is refused, the driver is not asked
- *	unsafe	 all of them
- *	stock	 where the driver gives up at the first attempt, KVM drops the update of the clock
- *		 and says nothing, and the guest gets #GP for a VMRUN or VMSAVE that was right.
- *		 Where it gives up at the second one, KVM asks again and again until it is served
+ *	patched	 the clock works. KVM refuses a VMCB in a driver's buffer without calling the driver
+ *	unsafe	 all of them work
+ *	stock	 if the driver gives up on the first attempt, KVM silently drops the update of the
+ *		 clock, and the guest gets #GP for a correct VMRUN or VMSAVE. If the driver gives up
+ *		 on the second attempt, KVM tries again and again until the driver serves
  *
- * Not tested is what stock makes of a #VMEXIT without its VMCB.
+ * What stock does on a #VMEXIT without its VMCB is not tested.
  *
  * Seen to fail: lookups of kvm_vcpu_map() and gfn_to_pfn_cache that take an interrupted fault for a
- * failed one (#GP, a nested guest that ends in a shutdown, no clock), and that repeat it, 1.5
+ * failed one (#GP, a nested guest that ends in a shutdown, no clock), or that repeat it, 1.5
  * million times in 3 s.
  */
 #include <errno.h>
@@ -29,10 +29,10 @@
 
 #include "tests/lib/kit.h"
 
-#define SOON_MS	   3000 /* who gives up must be back by then */
-#define SPIN_MS	   100	/* who tries on must not */
+#define SOON_MS	   3000 /* a KVM that gives up must be back by then */
+#define SPIN_MS	   100	/* one that keeps trying must not be */
 #define SETTLE_MS  1000
-#define CALM	   10 /* as many attempts at a fault are no loop */
+#define CALM	   10 /* this many attempts at a fault are not a loop */
 #define FILLER	   0x5a5a5a5a5a5a5a5aull
 #define ALIAS_SLOT 2u
 #define ALIAS_GPA  0x50000000ull
@@ -42,14 +42,14 @@
 enum kvm_kind { STOCK, PATCHED, UNSAFE };
 enum role { CLOCK, VMSAVE, VMRUN, VMEXIT, NR_ROLES };
 
-/* What comes of it. */
+/* The outcome. */
 enum fate {
 	UNTRIED,
 	EINTR_AND_DONE, /* the next KVM_RUN does it */
-	DROPPED,	/* the clock is not written any more */
+	DROPPED,	/* the clock is never written */
 	RAISES_GP,	/* the instruction fails */
-	SPINS,		/* until served, then it is done */
-	REFUSED,	/* without asking the driver */
+	SPINS,		/* until the driver serves, then it is done */
+	REFUSED,	/* without calling the driver */
 };
 
 static const char *const role_names[] = {
@@ -93,10 +93,9 @@ static const struct pfnmap_create specs[] = {
 #define PAGE 5u
 #define AT   ((uint64_t)PAGE * KIT_PAGE) /* of the VMCB or the clock in the buffer */
 
-/* A call of the guest, or its continuation, in the vCPU's thread; others can
- * see the end of it. */
+/* A call of the guest, or its continuation, in the vCPU's thread; others can see when it ends. */
 struct call {
-	const struct guest_cmd *cmd; /* NULL: go on */
+	const struct guest_cmd *cmd; /* NULL: resume */
 	struct guest_outcome out;
 	atomic_bool done;
 };
@@ -106,8 +105,7 @@ static int run_call(struct vcpu *v, void *arg)
 	struct call *c = arg;
 	cpu_set_t first;
 
-	/* A vCPU that comes to another processor may have its clock updated for that.
-   */
+	/* KVM may update the clock of a vCPU that moves to another processor. */
 	CPU_ZERO(&first);
 	CPU_SET(0, &first);
 	sched_setaffinity(0, sizeof(first), &first);
@@ -147,8 +145,8 @@ static bool done(const struct guest_outcome *out, enum role role)
 }
 
 /*
- * Some 100 ms after a new clock KVM updates it once more. Wait for that, so that no later update is
- * taken for one that was not dropped.
+ * KVM updates a new clock once more after some 100 ms. Wait for that, so that it is not mistaken
+ * for the update that KVM is expected to drop.
  */
 static void settle_clock(struct vcpu *v, const struct buf *b)
 {
@@ -162,15 +160,14 @@ static void settle_clock(struct vcpu *v, const struct buf *b)
 	}
 }
 
-/* Take the pages out of the mapping, and only out of that one, as if it were
- * new. */
+/* Replace the mapping by a new one, without entries; other mappings keep theirs. */
 static void map_anew(const struct buf *b)
 {
 	if (mmap(b->map, b->size, KIT_RW, MAP_SHARED | MAP_FIXED, b->fd, 0) != b->map)
-		tap_bail("mmap of %s: no second time", buf_name(b));
+		tap_bail("mmap of %s: cannot map it again", buf_name(b));
 }
 
-/* Until the driver was asked, or nobody does. */
+/* Wait for a call of the driver; false if the guest call ends instead. */
 static bool asked(const struct buf *b, uint64_t faults, struct call *c)
 {
 	for (int i = 0; i < SOON_MS && buf_stats(b).faults == faults && !c->done; i++)
@@ -189,26 +186,27 @@ static void judge(struct vcpu *v, const struct buf *b, enum role role, enum fate
 	done_within(c, want == SPINS ? SPIN_MS : SOON_MS);
 	faults = buf_stats(b).faults - faults;
 	if (want == SPINS)
-		tap_ok(!c->done && faults > CALM, "%s: tries on, %llu times", name,
+		tap_ok(!c->done && faults > CALM, "%s: KVM keeps trying, %llu times", name,
 		       (unsigned long long)faults);
 	else
-		tap_ok(c->done && faults <= CALM, "%s: gives up, after %llu more", name,
+		tap_ok(c->done && faults <= CALM, "%s: KVM gives up after %llu more", name,
 		       (unsigned long long)faults);
 	if (role == CLOCK)
 		tap_ok(buf_word(b, AT) == FILLER, "%s: the clock is not written", name);
 	buf_do(b, PFNMAP_HOLD, PFNMAP_HOLD_OFF);
 	vcpu_join(v);
 	out = c->out;
-	tap_ok(out.end == GUEST_RUN_FAILED && out.err == EINTR, "%s: %s", name,
-	       guest_describe(&out));
+	tap_ok(out.end == GUEST_RUN_FAILED && out.err == EINTR, "%s: KVM_RUN fails with EINTR: %s",
+	       name, guest_describe(&out));
 	if (role == CLOCK && want != SPINS)
-		tap_ok(buf_word(b, AT) == FILLER, "%s: nor when the driver serves", name);
+		tap_ok(buf_word(b, AT) == FILLER,
+		       "%s: the clock is still not written once the driver serves", name);
 
 	out = call(v, NULL);
 	if (want == RAISES_GP)
-		tap_ok(gp(&out), "%s: raises #GP: %s", name, guest_describe(&out));
+		tap_ok(gp(&out), "%s: the guest gets a GP fault: %s", name, guest_describe(&out));
 	else
-		tap_ok(done(&out, role), "%s: the next KVM_RUN goes on: %s", name,
+		tap_ok(done(&out, role), "%s: the next KVM_RUN completes it: %s", name,
 		       guest_describe(&out));
 	if (role == CLOCK)
 		tap_ok((buf_word(b, AT) == FILLER) == (want == DROPPED), "%s: the clock is %s",
@@ -237,7 +235,7 @@ static void test(const struct pfnmap_create *spec, enum role role, enum pfnmap_h
 	buf_map(&b, KIT_RW);
 	alias = mmap(NULL, b.size, KIT_RW, MAP_SHARED, b.fd, 0);
 	if (alias == MAP_FAILED)
-		tap_bail("mmap of %s: no second mapping", buf_name(&b));
+		tap_bail("mmap of %s: cannot map it twice", buf_name(&b));
 	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
 	VMM_MUST(vm_slot_set(vm, ALIAS_SLOT, ALIAS_GPA, b.size, alias, 0));
 	if (role == CLOCK)
@@ -246,16 +244,15 @@ static void test(const struct pfnmap_create *spec, enum role role, enum pfnmap_h
 		VMM_MUST(
 			vm_map(vm, VCPU_LONG, KIT_GPA + AT, ALIAS_GPA + AT, KIT_PAGE, KIT_PAGE, 0));
 
-	/* Once before the driver is slow: the guest has then touched what it touches
-   * itself. */
+	/* Do it once before the driver waits, so that the guest has touched its own pages. */
 	out = call(v, role == CLOCK ? &nop : &nested);
 	if (want == REFUSED)
-		tap_ok(gp(&out), "%s: refused: %s", name, guest_describe(&out));
+		tap_ok(gp(&out), "%s: KVM refuses the page: %s", name, guest_describe(&out));
 	else if (role == VMEXIT)
 		tap_ok(out.end == GUEST_EXIT && out.exit_reason == KVM_EXIT_MMIO,
 		       "%s: the nested guest runs: %s", name, guest_describe(&out));
 	else
-		tap_ok(done(&out, role), "%s: works: %s", name, guest_describe(&out));
+		tap_ok(done(&out, role), "%s: it works: %s", name, guest_describe(&out));
 
 	if (role == CLOCK) {
 		settle_clock(v, &b);
@@ -272,7 +269,7 @@ static void test(const struct pfnmap_create *spec, enum role role, enum pfnmap_h
 		buf_do(&b, PFNMAP_HOLD, PFNMAP_HOLD_OFF);
 		vcpu_join(v);
 		tap_ok(gp(&c.out) && buf_stats(&b).faults == faults,
-		       "%s: refused, and the driver is not asked: %s", name,
+		       "%s: KVM refuses the page without calling the driver: %s", name,
 		       guest_describe(&c.out));
 	} else {
 		tap_ok(asked(&b, faults, &c), "%s: KVM waits for the driver", name);
@@ -281,7 +278,7 @@ static void test(const struct pfnmap_create *spec, enum role role, enum pfnmap_h
 	vcpu_destroy(v);
 	vm_destroy(vm);
 	munmap(alias, b.size);
-	buf_end(&b, "as before");
+	buf_end(&b, "counts and flags are unchanged");
 }
 
 int main(void)

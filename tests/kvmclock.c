@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The kvmclock page of a guest lies in memory of every kind: KVM, which writes it through a mapping
- * of its own, never writes or counts a page that was taken away.
+ * kvmclock - The kvmclock page of a guest lies in memory of every kind, and KVM, which writes the
+ * clock through its own mapping, never writes to a page that was taken away, nor changes its count.
  *
- * Contract: 8 and 7. The gfn_to_pfn_cache has a notifier, and puts a reference only where its
- * lookup took one. So patched KVM writes a clock to every kind of page, with nested and with shadow
- * paging and on a 32-bit host, and allow_unsafe_mappings makes no difference. Stock KVM judges by
- * the struct page: of what nobody refcounts it takes reserved pages and memory without struct page
- * only. A page that KVM must not write stays as it was, byte for byte.
+ * Contract: 8, 7. The MMU notifier invalidates gfn_to_pfn_cache, which puts a reference only if its
+ * lookup took one. So patched KVM writes a clock to every kind of page, with nested paging, with
+ * shadow paging and on a 32-bit host, and allow_unsafe_mappings makes no difference. Stock KVM
+ * judges by the struct page: of non-refcounted memory it takes only reserved pages and memory
+ * without a struct page. A page that KVM must not write stays as it was, byte for byte.
  *
- * Seen to fail: with refcounted_page_only in the cache's lookup (no clock in tails); with a
- * reference put that the struct page suggests.
+ * Seen to fail: refcounted_page_only in the cache's lookup (no clock in tails); putting a reference
+ * because the struct page suggests that there is one.
  */
 #include <string.h>
 
@@ -34,14 +34,14 @@ static const struct place {
 	const char *name;
 	struct pfnmap_create spec;
 	uint32_t page;
-	bool on_stock; /* patched KVM writes them all */
+	bool on_stock; /* stock KVM writes a clock there; patched KVM always does */
 	bool patched_only;
 } places[] = {
 	/* clang-format off */
 	{ "first page of a non-compound chunk",
 	  { .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = 8 },
 	  0, .on_stock = true },
-	/* Judging by the struct page, the cache would put a reference. */
+	/* Judging by the struct page, the cache would put a reference that it does not have. */
 	{ "tail page of a non-compound chunk",
 	  { .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = 8 },
 	  5, .on_stock = false },
@@ -54,12 +54,12 @@ static const struct place {
 	{ "page in a VM_MIXEDMAP mapping", { .kind = PFNMAP_MIXED, .pages = 8 },
 	  5, .on_stock = true },
 	{ "reserved page", { .kind = PFNMAP_RESERVED, .pages = 8 }, 5, .on_stock = true },
-	/* Stock warns about it. */
+	/* Stock KVM warns about it. */
 	{ "reserved page with a count of 0", { .kind = PFNMAP_RESERVED, .order = 3, .pages = 8 },
 	  5, .on_stock = true, .patched_only = true },
 	{ "head of device memory", { .kind = PFNMAP_DEVICE, .order = 9, .pages = 512 },
 	  0, .on_stock = true },
-	/* Putting a reference to it would put one to the head. */
+	/* Putting a reference to it would put one of the head's. */
 	{ "tail of device memory", { .kind = PFNMAP_DEVICE, .order = 9, .pages = 512 },
 	  5, .on_stock = false },
 	{ "memory without struct page", { .kind = PFNMAP_BAR, .pages = 8 },
@@ -67,7 +67,7 @@ static const struct place {
 	/* clang-format on */
 };
 
-/* Have KVM write all clocks before the guest runs on, and let it run. */
+/* Have KVM write all clocks before the guest runs on, and run it. */
 static void update(struct vcpu *v)
 {
 	kit_update_clocks(v->vm);
@@ -91,7 +91,7 @@ static bool clock_sane(const struct clock *c)
 	       c->tsc_to_system_mul && c->system_time;
 }
 
-/* How many words of the buffer, but those in [from, from + len), are not FILLER. */
+/* The number of words outside of [from, from + len) that are not FILLER. */
 static unsigned int strays(const struct buf *b, uint64_t from, uint64_t len)
 {
 	unsigned int n = 0;
@@ -110,14 +110,14 @@ static void test_written(struct vcpu *v, const struct place *p, const struct buf
 	       first.version, (unsigned long long)first.system_time);
 	update(v);
 	second = read_clock(b, at);
-	tap_ok(clock_sane(&second) && second.version != first.version, "%s: and writes it again",
+	tap_ok(clock_sane(&second) && second.version != first.version, "%s: KVM writes it again",
 	       p->name);
-	tap_is(strays(b, at, sizeof(struct clock)), 0, "%s: and nothing else", p->name);
-	tap_ok(!buf_changes(b), "%s: the pages are as before: %s", p->name,
+	tap_is(strays(b, at, sizeof(struct clock)), 0, "%s: KVM writes nothing else", p->name);
+	tap_ok(!buf_changes(b), "%s: counts and flags are unchanged: %s", p->name,
 	       buf_changes(b) ?: "yes");
 }
 
-/* The driver takes the page away while the clock is on. */
+/* The driver moves the page while the clock is on. */
 static void test_moved(struct vcpu *v, const struct place *p, struct buf *b, uint64_t at)
 {
 	struct pfnmap_old old;
@@ -130,7 +130,7 @@ static void test_moved(struct vcpu *v, const struct place *p, struct buf *b, uin
 	clock = read_clock(b, at);
 	old = buf_check_old(b);
 	tap_ok(clock_sane(&clock), "%s: the clock follows to the new page", p->name);
-	tap_ok(!old.changed && !old.bad_counts, "%s: the old page is not written, nor counted",
+	tap_ok(!old.changed && !old.bad_counts, "%s: KVM leaves the old page and its count alone",
 	       p->name);
 }
 
@@ -156,17 +156,17 @@ static void test_place(const struct place *p)
 	update(v);
 	if (tap_kvm_patched() || p->on_stock) {
 		test_written(v, p, &b, at);
-		/* The counts of a new page that is mapped and counted are not known before. */
+		/* A new PFNMAP_MIXED page also counts its mappings, so its count is not known. */
 		if (p->spec.kind != PFNMAP_MIXED)
 			test_moved(v, p, &b, at);
 	} else {
 		tap_is(strays(&b, 0, 0), 0, "%s: KVM writes no clock", p->name);
-		tap_ok(!buf_changes(&b), "%s: the pages are as before: %s", p->name,
+		tap_ok(!buf_changes(&b), "%s: counts and flags are unchanged: %s", p->name,
 		       buf_changes(&b) ?: "yes");
 		buf_do(&b, PFNMAP_MOVE, PFNMAP_KEEP_OLD);
 		update(v);
 		tap_ok(!strays(&b, 0, 0) && !buf_check_old(&b).changed,
-		       "%s: nor after the driver moved the page", p->name);
+		       "%s: KVM writes no clock after the page has moved", p->name);
 	}
 
 	buf_mark(&b);
@@ -174,8 +174,9 @@ static void test_place(const struct place *p)
 	VMM_MUST(guest_call(v, &(struct guest_cmd){ .op = GUEST_NOP }, NULL));
 	vcpu_destroy(v);
 	vm_destroy(vm);
-	tap_ok(!buf_changes(&b), "%s: and without the VM: %s", p->name, buf_changes(&b) ?: "yes");
-	tap_is(buf_check_old(&b).bad_counts, 0, "%s: and so are those it had before", p->name);
+	tap_ok(!buf_changes(&b), "%s: they are unchanged without the VM: %s", p->name,
+	       buf_changes(&b) ?: "yes");
+	tap_is(buf_check_old(&b).bad_counts, 0, "%s: the old pages have the right counts", p->name);
 	buf_close(&b);
 }
 

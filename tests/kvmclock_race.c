@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * One thread has KVM look up the kvmclock page over and over, another has the driver move the
- * buffer that it is in, whose pages are PG_reserved and go back to the system: no reference of
- * somebody else is put.
+ * kvmclock_race - One thread has KVM look up the kvmclock page over and over, while another has the
+ * driver move the buffer around it, whose pages are PG_reserved and go back to the system: KVM does
+ * not put a reference that it does not hold.
  *
- * Contract: 8. Such a page is handed out without a reference. Stock KVM, when it is done with its
- * lookup, asks the struct page whether there is one to put; by then the owner may have taken the
- * page back, cleared PG_reserved and freed it. After some dozens of moves the kernel reports "BUG:
- * Bad page state" with a refcount of -1. Its host is good for nothing more, which is why the table
- * gives it one of its own; the test ends at once, before anybody can trip over it. Patched KVM goes
- * by what the lookup said: thousands of moves, for half a minute, leave a clean kernel log, and all
- * counts as allocated.
+ * Contract: 8. The lookup of such a page returns no reference. When stock KVM is done with the
+ * lookup, it asks the struct page whether there is a reference to put. By then the owner may have
+ * taken the page back, cleared PG_reserved and freed it. After some dozens of moves the kernel
+ * reports "BUG: Bad page state" with a refcount of -1. That host cannot be used any further, so the
+ * table boots a separate one, and the test ends at once, before anything trips over the damage.
+ * Patched KVM goes by what the lookup said: thousands of moves, over half a minute, leave a clean
+ * kernel log and all counts as allocated.
  *
- * The host has one processor, cpus=1 in the table, and the driver comes at any moment of a lookup,
- * see kit_preempt(). On two, which take turns in the emulator, 300000 moves were not always enough.
+ * The host has one processor (cpus=1 in the table), and the driver interrupts lookups at any moment
+ * (see kit_preempt()). With two, which the emulator runs in turns, 300000 moves were not always
+ * enough.
  *
  * Seen to fail: a gfn_to_pfn_cache that asks the struct page, after 49 moves of order 4 and 26 of
  * order 0.
@@ -30,15 +31,15 @@
 #include "tests/lib/kit.h"
 
 #define PATCHED_S 15	/* for each kind of page */
-#define MIN_MOVES 3000u /* and as long as there are fewer */
-#define STOCK_S	  120	/* until it must have happened, for the first kind */
+#define MIN_MOVES 3000u /* and until there are that many */
+#define STOCK_S	  120	/* by then it must have happened, with the first kind */
 #define MAX_US	  500
 #define KMSG	  "/dev/kmsg"
 #define REPORT	  "Bad page state"
 
 /*
- * Blocks of order 4 go back to the buddy allocator at once, and what comes from there is looked at:
- * Linux 6.1 trusts smaller ones. With these stock KVM is seen to fail.
+ * Blocks of order 4 go back to the buddy allocator at once, and Linux checks the blocks that it
+ * takes from there; 6.1 does not check smaller ones. It is order 4 that shows stock KVM's failure.
  */
 static const struct pfnmap_create specs[] = {
 	{ .kind = PFNMAP_RESERVED, .order = 4, .pages = 16 },
@@ -65,7 +66,7 @@ static int run(struct vcpu *v, void *arg)
 	return 0;
 }
 
-/* At the end of the kernel log. */
+/* Open the kernel log, at its end. */
 static int open_kmsg(void)
 {
 	int fd = open(KMSG, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -75,7 +76,7 @@ static int open_kmsg(void)
 	return fd;
 }
 
-/* Has the kernel reported what stock KVM did? Each read is one line. */
+/* Has the kernel reported a bad page? Each read returns one line. */
 static bool reported(int kmsg)
 {
 	char line[1024];
@@ -116,7 +117,7 @@ static bool test(const struct pfnmap_create *spec)
 	kit_go_first(true);
 	start = seconds();
 	do {
-		/* Another moment each time; the vCPU's thread runs meanwhile. */
+		/* A different moment each time; meanwhile the vCPU's thread runs. */
 		usleep(1 + rand() % MAX_US);
 		buf_do(&b, PFNMAP_MOVE, 0);
 		moves++;
@@ -131,17 +132,18 @@ static bool test(const struct pfnmap_create *spec)
 		 (long long)took);
 
 	if (!tap_kvm_patched()) {
-		/* Nothing is judged any more, the host is to end. */
+		/* The host is damaged: check nothing more. */
 		tap_ok(corrupt, "%s: the kernel reports a bad page", buf_name(&b));
 		return true;
 	}
-	tap_ok(!corrupt, "%s: no bad page", buf_name(&b));
-	tap_is(w.failed, 0, "%s: the guest always runs: %s", buf_name(&b), guest_describe(&w.out));
+	tap_ok(!corrupt, "%s: the kernel reports no bad page", buf_name(&b));
+	tap_is(w.failed, 0, "%s: the guest runs each time: %s", buf_name(&b),
+	       guest_describe(&w.out));
 	buf_mark(&b);
 	kit_set_clock(v, 0);
 	vcpu_destroy(v);
 	vm_destroy(vm);
-	tap_ok(!buf_changes(&b), "%s: counts are as before: %s", buf_name(&b),
+	tap_ok(!buf_changes(&b), "%s: counts and flags are unchanged: %s", buf_name(&b),
 	       buf_changes(&b) ?: "yes");
 	for (uint32_t i = 0; i < b.spec.pages; i++)
 		if (b.start[i].count != !(i % (1u << spec->order)))
