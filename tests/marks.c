@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * marks - KVM marks refcounted pages accessed and dirty as it always did, at the same moments and
- * as often, and leaves every flag of other pages alone.
+ * marks - KVM marks refcounted pages accessed and dirty at the same moments and as often as it
+ * always did, and leaves every flag of other pages alone.
  *
- * Contract: 3, 5, 6, 7. Both variants meet the one table of marks, that is its point; pages that
- * one of them refuses it does not mark either.
+ * Contract: 3, 5, 6, 7. Both variants must match the same table of marks, which is the point of the
+ * test. A variant does not mark pages that it refuses.
  *
  * Seen to fail: SPTEs without the bit for refcounted pages, at 4 KiB or 2 MiB or after write
- * protection; all SPTEs with it; writable taken for granted; a fault or a kvm_vcpu_unmap() that
- * does not mark.
+ * protection; all SPTEs with it; lookups that always report a writable page; a fault or a
+ * kvm_vcpu_unmap() that does not mark.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -26,7 +26,7 @@ enum scene {
 	READ_VMA,  /* read through a read-only mapping */
 	READ_SLOT, /* read in a read-only slot */
 	LOG,	   /* write, then log dirty pages */
-	VMSAVE,	   /* KVM writes, through a mapping of its own; the guest does not */
+	VMSAVE,	   /* KVM writes through its own mapping; the guest does not write */
 	NR_SCENES
 };
 
@@ -44,9 +44,9 @@ static const char *const scene_names[NR_SCENES] = {
 };
 
 /*
- * The flags of a page while it is mapped and after its SPTE is gone: dirty, referenced, active.
- * What is mapped writable counts as dirty when it goes, written or not. PG_referenced counts: each
- * mark of a page changes it, and with the second one a page that is on the LRU becomes active.
+ * The flags of a page while it is mapped and after its SPTE is gone: dirty, referenced, active. A
+ * page that was mapped writable counts as dirty when it is unmapped, written or not. PG_referenced
+ * counts: each mark of a page flips it, and the second one makes a page on the LRU active.
  */
 struct marks {
 	const char *mapped, *gone;
@@ -73,7 +73,7 @@ static const struct marks marks[NR_MEMORIES][NR_SCENES] = {
 		[LOG]		= { "-R-", "D-A" },
 		[VMSAVE]	= { "DR-", "DR-" },
 	},
-	/* Marked by get_user_pages(), too. */
+	/* get_user_pages() marks these, too. */
 	[MIXED] = {
 		[READ]		= { "---", "DR-" },
 		[WRITE]		= { "D--", "DR-" },
@@ -103,8 +103,8 @@ static const struct marks marks[NR_MEMORIES][NR_SCENES] = {
 };
 
 /*
- * eptad=0: without a dirty bit it is the permission to write that says dirty, and who takes it away
- * has to pass that on. While mapped, as above otherwise.
+ * eptad=0: without a dirty bit the write permission means dirty, and whatever removes it must pass
+ * that on. These are the flags while mapped; the rest is as above.
  */
 static const char *const logged_eptad0[NR_MEMORIES] = {
 	"DR-", "DR-", "DR-", "DR-", "D--", "D-A", "DRA",
@@ -113,8 +113,9 @@ static const char *const logged_eptad0[NR_MEMORIES] = {
 static const struct marks thp_log_shadow_mmu = { "--A", "DRA" };
 
 /*
- * 6.12's get_user_pages_fast() leaves small pages without a mapping to its slow path, lest they be
- * secretmem's. It is the fast path that finds out whether a page that is read is writable.
+ * get_user_pages_fast() of 6.12 leaves small pages without an address_space to its slow path,
+ * because they could be secretmem. Only the fast path finds out whether a page that is read is
+ * writable.
  */
 static const struct marks mixed_read_6_12 = { "---", "-R-" };
 
@@ -125,7 +126,7 @@ struct mem {
 	size_t size;
 };
 
-/* Of the first page. */
+/* The flags of the first page. */
 static const char *flags(const struct mem *m)
 {
 	static char text[4];
@@ -176,7 +177,7 @@ static void close_memory(struct mem *m)
 		munmap(m->map, m->size);
 }
 
-/* What the guest does to the page at `offset` of slot KIT_SLOT; returns as guest_call(). */
+/* Have the guest access the page at `offset` of slot KIT_SLOT; returns as guest_call(). */
 static int act(struct vcpu *v, enum scene scene, uint64_t offset, struct guest_outcome *out)
 {
 	struct guest_cmd vmsave = { .op = GUEST_VMSAVE, .gpa = KIT_GPA + offset };
@@ -209,7 +210,7 @@ static void test_marked(struct vcpu *v, enum memory memory, enum scene scene)
 	struct guest_outcome out;
 	char begin[4], mapped[4], gone[4];
 	const struct marks unmarked = { begin, begin };
-	/* Patched KVM maps nothing of a driver's for itself. */
+	/* Patched KVM does not map a driver's memory for itself. */
 	bool refused = scene == VMSAVE && memory < MIXED && tap_kvm_patched();
 	struct mem m;
 	int ret;
@@ -221,7 +222,7 @@ static void test_marked(struct vcpu *v, enum memory memory, enum scene scene)
 	open_memory(&m, memory, scene);
 	strcpy(begin, flags(&m));
 	if (strcmp(begin, "---"))
-		tap_diag("%s: it begins with %s", memory_names[memory], begin);
+		tap_diag("%s: the flags start as %s", memory_names[memory], begin);
 	if (refused)
 		want = &unmarked;
 	want_mapped = scene == LOG && eptad0() ? logged_eptad0[memory] : want->mapped;
@@ -229,7 +230,7 @@ static void test_marked(struct vcpu *v, enum memory memory, enum scene scene)
 			     scene == READ_SLOT ? KVM_MEM_READONLY : 0));
 	ret = act(v, scene, 0, &out);
 	if (refused)
-		tap_ok(ret && out.end == GUEST_EXCEPTION, "%s, %s: refused: %s",
+		tap_ok(ret && out.end == GUEST_EXCEPTION, "%s, %s: KVM refuses the page: %s",
 		       memory_names[memory], scene_names[scene], guest_describe(&out));
 	else
 		VMM_MUST(ret);
@@ -237,13 +238,13 @@ static void test_marked(struct vcpu *v, enum memory memory, enum scene scene)
 	VMM_MUST(vm_slot_delete(v->vm, KIT_SLOT));
 	strcpy(gone, flags(&m));
 	if (!tap_ok(!strcmp(mapped, want_mapped) && !strcmp(gone, want->gone),
-		    "%s, %s: %s, then %s", memory_names[memory], scene_names[scene], want_mapped,
-		    want->gone))
-		tap_diag("it is %s, then %s", mapped, gone);
+		    "%s, %s: flags are %s, then %s", memory_names[memory], scene_names[scene],
+		    want_mapped, want->gone))
+		tap_diag("they are %s, then %s", mapped, gone);
 	close_memory(&m);
 }
 
-/* A page that is not refcounted, the last one, and whether anything of the buffer changes. */
+/* Access the last page, which is not refcounted: nothing about the buffer may change. */
 static void test_unmarked(struct vcpu *v, const struct pfnmap_create *spec, enum scene scene)
 {
 	uint32_t page = spec->pages - 1;
@@ -261,8 +262,11 @@ static void test_unmarked(struct vcpu *v, const struct pfnmap_create *spec, enum
 	gone = buf_changes(&b);
 	if (!tap_ok(!mapped && !gone && !page_refcounted(&b.start[page]) &&
 			    (out.end == GUEST_DONE) == page_usable(&b.start[page]),
-		    "%s, %s: no marks", buf_name(&b), scene_names[scene]))
-		tap_diag("%s, %s", guest_describe(&out), mapped ? mapped : gone ? gone : "same");
+		    "%s, %s: KVM marks nothing", buf_name(&b), scene_names[scene]))
+		tap_diag("%s, %s", guest_describe(&out),
+			 mapped ? mapped :
+			 gone	? gone :
+				  "unchanged");
 	buf_close(&b);
 }
 
@@ -283,16 +287,17 @@ int main(void)
 	v = vcpu_create(vm, kit_mode());
 	for (enum scene scene = 0; scene < NR_SCENES; scene++) {
 		if (scene == VMSAVE && kit_mode() != VCPU_LONG) {
-			tap_skip(1, "VMSAVE: the program for 32-bit guests does not know it");
+			tap_skip(1, "the program for 32-bit guests does not have VMSAVE");
 			continue;
 		}
 		if (scene == VMSAVE && intel()) {
-			tap_skip(1, "VMSAVE is AMD's, see nested_vmcs for KVM's own mappings");
+			tap_skip(1,
+				 "VMSAVE exists on AMD only; nested_vmcs tests KVM's own mappings");
 			continue;
 		}
 		for (enum memory memory = 0; memory < NR_MEMORIES; memory++)
 			test_marked(v, memory, scene);
-		/* Whether KVM maps these for itself is the business of nested_vmcb. */
+		/* nested_vmcb tests whether KVM maps these for itself. */
 		for (size_t i = 0; i < ARRAY_SIZE(not_refcounted) && scene != VMSAVE; i++)
 			test_unmarked(v, &not_refcounted[i], scene);
 	}

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Stock and patched modules never mix, and a module that is not rebuilt loads on the patched
- * kvm.ko: a vendor module of the one kind is refused by the kvm.ko of the other, kvmgt.ko is
- * welcome on both.
+ * modules_mix - Stock and patched modules never mix: the kvm.ko of one kind refuses the vendor
+ * modules of the other. kvmgt.ko, which is not rebuilt, loads on both.
  *
- * Proves design rule "drop-in" rather than a sentence of the contract. Nothing of KVM is loaded
- * before and after. kvmgt.ko, once there, is also a user of KVM that kvm-pfnmap reload has to name.
- * Needs the machine's files at /machine, and BUILD, the machine's path of the build directory.
+ * This proves the design rule "drop-in" rather than a sentence of the contract. No module of KVM is
+ * loaded before the test or after it. Once loaded, kvmgt.ko is also a user of KVM that kvm-pfnmap
+ * reload must name. The test needs the machine's files at /machine and, in BUILD, the machine's
+ * path of the build directory.
  *
- * Seen to fail: with a stock kvm.ko in the place of the patched one.
+ * Seen to fail: a stock kvm.ko in the place of the patched one.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -33,7 +33,7 @@
 
 static const char *const kinds[] = { "stock", "patched" };
 
-/* Files of modules, each after those that it needs. */
+/* Module files, each after those that it depends on. */
 struct files {
 	char text[LINE];
 	char *path[MAX_FILES];
@@ -44,7 +44,7 @@ struct files {
 static int kmsg = -1;
 static struct tool tool;
 
-/* Skip what the kernel has said up to now. */
+/* Skip what is in the kernel log so far. */
 static void log_start(void)
 {
 	if (kmsg < 0)
@@ -53,7 +53,7 @@ static void log_start(void)
 		tap_bail("/dev/kmsg: %s", strerror(errno));
 }
 
-/* Has it said this since? */
+/* Has this text been logged since? */
 static bool log_has(const char *text)
 {
 	char record[LINE];
@@ -74,7 +74,7 @@ static bool packed(const char *path)
 	return len > 3 && !strcmp(path + len - 3, ".xz");
 }
 
-/* 0 or errno. */
+/* Load a module file; returns 0 or errno. */
 static int load(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC), err = 0;
@@ -106,7 +106,7 @@ static void unload(const char *path)
 		tap_bail("rmmod %s: %s", name_of(path), strerror(errno));
 }
 
-/* Find "KEY: FILE FILE ..." in a file; the words after the colon. */
+/* Find "KEY: FILE FILE ..." in the file `list`, and take the words after the colon. */
 static void read_files(struct files *f, const char *list, const char *key)
 {
 	size_t len = strlen(key);
@@ -121,14 +121,14 @@ static void read_files(struct files *f, const char *list, const char *key)
 		if (!strncmp(f->text, key, len) && f->text[len] == ':')
 			break;
 	if (feof(in))
-		tap_bail("%s does not know %s", list, key);
+		tap_bail("%s has no line for %s", list, key);
 	fclose(in);
 	for (word = strtok(f->text + len + 1, " \n"); word && f->n < MAX_FILES;
 	     word = strtok(NULL, " \n"))
 		f->path[f->n++] = word;
 }
 
-/* Load all of them that are not there yet; the errno of the first that does not load. */
+/* Load those that are not loaded yet; returns 0 or the errno of the first that fails. */
 static int load_files(struct files *f)
 {
 	for (int i = 0; i < f->n; i++) {
@@ -150,7 +150,7 @@ static void unload_files(struct files *f)
 			unload(f->path[i]);
 }
 
-/* vendor: "kvm-amd" or "kvm-intel"; err: what loading the one that fits ends in on this host. */
+/* vendor: "kvm-amd" or "kvm-intel"; err: how loading the one that fits ends on this host. */
 static void test_vendor(const char *kind, const char *other, const char *vendor, int err)
 {
 	char key[32], path[64], said[80], unknown[80], module[32];
@@ -162,7 +162,7 @@ static void test_vendor(const char *kind, const char *other, const char *vendor,
 	/* The list ends with the vendor module itself. */
 	f.n--;
 	if (load_files(&f))
-		tap_bail("what %s needs does not load", key);
+		tap_bail("the dependencies of %s do not load", key);
 
 	snprintf(path, sizeof(path), "/modules/%s/%s.ko", other, vendor);
 	snprintf(module, sizeof(module), "%s", name_of(path));
@@ -170,19 +170,19 @@ static void test_vendor(const char *kind, const char *other, const char *vendor,
 	snprintf(unknown, sizeof(unknown), "%s: Unknown symbol", module);
 	log_start();
 	got = load(path);
-	/* It depends on the order of its symbols which one is missed first. */
+	/* The order of the module's symbols decides which error comes first. */
 	tap_ok((got == EINVAL && log_has(said)) || (got == ENOENT && log_has(unknown)),
-	       "%s %s on %s kvm: %s", other, vendor, kind, strerror(got));
+	       "%s %s does not fit %s kvm: %s", other, vendor, kind, strerror(got));
 	log_start();
 	got = load(f.path[f.n]);
-	tap_ok(got == err && !log_has(said), "%s %s on %s kvm: %s", kind, vendor, kind,
+	tap_ok(got == err && !log_has(said), "%s %s fits %s kvm: %s", kind, vendor, kind,
 	       got ? strerror(got) : "loads");
 	if (!got)
 		unload(f.path[f.n]);
 	unload_files(&f);
 }
 
-/* The files of kvmgt.ko and all it needs, in the stock image, except KVM's own. */
+/* The files of kvmgt.ko and its dependencies in the stock image, except KVM's own. */
 static void kvmgt_files(struct files *f)
 {
 	const char *kvmgt = "kernel/drivers/gpu/drm/i915/kvmgt.ko";
@@ -193,18 +193,18 @@ static void kvmgt_files(struct files *f)
 	struct files in_dep;
 
 	if (!build)
-		tap_bail("BUILD is not set: the machine's path of the build directory");
+		tap_bail("BUILD is not set; it is the machine's path of the build directory");
 	uname(&u);
 	snprintf(root, sizeof(root), "/machine%s/%s/image/lib/modules/%s", build, u.release,
 		 u.release);
-	/* From 6.12 on Debian packs them. */
+	/* From 6.12 on Debian compresses modules. */
 	snprintf(list, sizeof(list), "%s/%s", root, kvmgt);
 	if (access(list, F_OK))
 		kvmgt = "kernel/drivers/gpu/drm/i915/kvmgt.ko.xz";
 	snprintf(list, sizeof(list), "%s/modules.dep", root);
 	read_files(&in_dep, list, kvmgt);
 
-	/* depmod puts first what is loaded last. */
+	/* depmod lists first what must be loaded last. */
 	*f = (struct files){ .n = 0 };
 	for (int i = in_dep.n; i >= 0; i--) {
 		const char *path = i ? in_dep.path[i - 1] : kvmgt;
@@ -214,7 +214,7 @@ static void kvmgt_files(struct files *f)
 		f->path[f->n++] = end;
 		end += snprintf(end, text + sizeof(text) - end, "%s/%s", root, path) + 1;
 		if (end > text + sizeof(text))
-			tap_bail("kvmgt.ko needs too much");
+			tap_bail("kvmgt.ko has too many dependencies");
 	}
 }
 
@@ -233,10 +233,10 @@ static void test_kvmgt(const char *kind)
 	err = load_files(&gvt);
 	tap_ok(!err && !access("/sys/module/kvm/holders/kvmgt", F_OK) &&
 		       !log_has("disagrees about"),
-	       "kvmgt.ko on %s kvm: %s", kind, err ? strerror(err) : "loads");
+	       "kvmgt.ko fits %s kvm: %s", kind, err ? strerror(err) : "loads");
 	tool_run(&tool, "reload");
 	tool_ok(&tool, 1, "^kvm-pfnmap: reload: modules depend on KVM: kvmgt; nothing was done $",
-		"kvm-pfnmap reload says so");
+		"kvm-pfnmap reload names kvmgt");
 	unload_files(&gvt);
 	unload_files(&kvm);
 }
@@ -244,13 +244,13 @@ static void test_kvmgt(const char *kind)
 int main(void)
 {
 	if (!access("/sys/module/kvm", F_OK))
-		tap_bail("KVM is loaded: this test loads it by itself");
+		tap_bail("KVM is loaded, but this test must load it");
 	for (int i = 0; i < 2; i++) {
 		test_vendor(kinds[i], kinds[1 - i], "kvm-amd", 0);
-		/* The host has no VT-x, which the module says after its symbols are resolved. */
+		/* The host has no VT-x; the module says so after its symbols are resolved. */
 		test_vendor(kinds[i], kinds[1 - i], "kvm-intel", EOPNOTSUPP);
 		test_kvmgt(kinds[i]);
 	}
-	tap_ok(access("/sys/module/kvm", F_OK), "nothing of KVM is left loaded");
+	tap_ok(access("/sys/module/kvm", F_OK), "no module of KVM is left loaded");
 	return tap_done();
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * move - a driver moves its buffer to other pages under running guests: they never see an old page,
- * no write of theirs lands in one afterwards, none is lost.
+ * move - A driver moves its buffer to other pages under running guests: the guests never see an old
+ * page, no late write lands in one, and no write is lost.
  *
- * The old pages are kept, filled with poison, which a late access would read or spoil.
+ * The old pages are kept and filled with poison, which a late access would read or spoil.
  *
  * Contract: 3. Both variants pass, each on the pages that it can map.
  *
@@ -45,8 +45,9 @@ static void test(struct loops *l, const struct pfnmap_create *spec)
 		tap_diag("round %d: %s", round, why ? why : "no progress");
 	buf_unmap(&b);
 	old = buf_check_old(&b);
-	tap_is(old.pages, ROUNDS * spec->pages, "%s: the old pages are kept", buf_name(&b));
-	tap_is(old.changed, 0, "%s: no late write to them", buf_name(&b));
+	tap_is(old.pages, ROUNDS * spec->pages, "%s: the exporter keeps the old pages",
+	       buf_name(&b));
+	tap_is(old.changed, 0, "%s: no late write lands in them", buf_name(&b));
 	tap_is(old.bad_counts, 0, "%s: their counts are as allocated", buf_name(&b));
 	buf_close(&b);
 }

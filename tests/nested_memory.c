@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * nested_memory - a nested guest writes and reads exporter memory that its host, the guest, never
- * touches: what KVM maps for it by shadowing the guest's nested tables (NPT or EPT) is marked as
- * stock marks it if it is refcounted, and left alone if not; also what KVM maps ahead, and after
- * the guest changed the tables. The driver revokes and moves the buffer, and the nested guest goes
- * on in the new pages.
+ * nested_memory - A nested guest writes and reads exporter memory that its host, the guest, never
+ * touches. KVM maps the pages by shadowing the guest's nested tables (NPT or EPT), marks refcounted
+ * ones as stock does and leaves the others alone. The same goes for pages that it maps ahead, and
+ * after the guest changed the tables. When the driver revokes or moves the buffer, the nested guest
+ * continues in the new pages.
  *
- * Where KVM offers no nested paging, with npt=0 or ept=0, the nested guest has the guest's own page
- * tables, which KVM shadows for both.
+ * With npt=0 or ept=0 KVM does not offer nested paging. The nested guest then uses the guest's own
+ * page tables, which KVM shadows for both.
  *
  * Contract: 3, 5 (in shadowed nested tables), 7. Stock refuses pages that look free.
  *
- * Seen to fail: the bit for refcounted pages never set, or always, by the fault or by sync_page();
- * never by what maps ahead.
+ * Seen to fail: the bit for refcounted pages never or always set by the fault or by sync_page();
+ * never set by what maps ahead.
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -41,7 +41,7 @@ static const struct pfnmap_create specs[] = {
 	{ .kind = PFNMAP_MIXED, .pages = PAGES },
 };
 
-/* The nested guest stores a word, or nothing if gpa is 0, or loads one, by the flag. */
+/* Have the nested guest store a word, or load one with GUEST_L2_LOAD; neither if gpa is 0. */
 static int nested(struct vcpu *v, uint64_t gpa, uint64_t value, uint32_t flags,
 		  struct guest_outcome *out)
 {
@@ -56,7 +56,7 @@ static int nested(struct vcpu *v, uint64_t gpa, uint64_t value, uint32_t flags,
 	return guest_call(v, &cmd, out) ? -1 : out->result == GUEST_L2_DONE ? 0 : -1;
 }
 
-/* Map the buffer to the nested guest by 4 KiB entries, instead of the 2 MiB one that there is. */
+/* Map the buffer for the nested guest by 4 KiB entries, instead of the existing 2 MiB one. */
 static void map_small(struct vcpu *v)
 {
 	uint64_t len = PAGES * KIT_PAGE;
@@ -72,7 +72,7 @@ static bool on_intel(void)
 	return !access("/sys/module/kvm_intel", F_OK);
 }
 
-/* The guest makes a page read-only, or not executable, in an entry of its tables. */
+/* Have the guest make a page read-only, or not executable, in an entry of its tables. */
 static void protect(struct vcpu *v, uint32_t page, bool read_only)
 {
 	bool nest = vcpu_can_nest_paging(v);
@@ -89,7 +89,7 @@ static void protect(struct vcpu *v, uint32_t page, bool read_only)
 	VMM_MUST(kit_touch(v, KIT_WRITE, entry, value, NULL));
 }
 
-/* The flags of a page that KVM sets. */
+/* Those flags of a page that KVM sets. */
 static uint32_t marks(const struct buf *b, uint32_t page)
 {
 	struct pfnmap_page *pages = buf_report(b);
@@ -99,7 +99,7 @@ static uint32_t marks(const struct buf *b, uint32_t page)
 	return flags;
 }
 
-/* KVM's own page tables have bits for accessed and dirty pages. Without, it maps nothing ahead. */
+/* Do KVM's own page tables have accessed and dirty bits? Without, it maps nothing ahead. */
 static bool has_ad(void)
 {
 	return !on_intel() || !kit_tdp() || kit_param("kvm_intel", "eptad");
@@ -110,7 +110,7 @@ static void test_marks(const struct pfnmap_create *spec, bool small)
 	uint64_t offset = PAGE * KIT_PAGE + 8, gpa = KIT_GPA + offset;
 	const char *leaf = small ? "4 KiB" : "2 MiB", *why;
 	bool counted = spec->kind == PFNMAP_MIXED;
-	/* get_user_pages_fast() of 6.12 does not take small pages without a mapping. */
+	/* get_user_pages_fast() of 6.12 does not take small pages without an address_space. */
 	bool ahead = counted && has_ad() && !kit_kernel(6, 12);
 	struct vm *vm = vm_create(0);
 	struct vcpu *v = vcpu_create(vm, VCPU_LONG);
@@ -120,7 +120,7 @@ static void test_marks(const struct pfnmap_create *spec, bool small)
 
 	buf_open(&b, spec);
 	buf_map(&b, KIT_RW);
-	/* KVM maps ahead what the host has mapped writable; its entries count in these pages. */
+	/* KVM maps ahead what the host has mapped writable. These pages count that mapping. */
 	for (uint32_t i = 0; counted && i < PAGES; i++)
 		*(volatile char *)(b.map + i * KIT_PAGE) = 0;
 	buf_mark(&b);
@@ -134,45 +134,47 @@ static void test_marks(const struct pfnmap_create *spec, bool small)
 		       guest_describe(&out));
 	} else {
 		nested(v, gpa, 1, 0, &out);
-		tap_ok(kit_efault(&out), "%s, %s: EFAULT: %s", buf_name(&b), leaf,
-		       guest_describe(&out));
+		tap_ok(kit_efault(&out), "%s, %s: the nested guest's write is EFAULT: %s",
+		       buf_name(&b), leaf, guest_describe(&out));
 	}
 	if (small) {
 		/*
-		 * KVM lets the guest write its table and looks through all of it afterwards, for
-		 * changes of permissions in 6.12.
+		 * KVM lets the guest write its table and looks through all of the table afterwards;
+		 * 6.12 looks for changed permissions.
 		 */
 		protect(v, CHANGED, true);
 		protect(v, PAGE, false);
-		tap_ok(!nested(v, 0, 0, 0, &out), "%s, %s: it goes on: %s", buf_name(&b), leaf,
-		       guest_describe(&out));
+		tap_ok(!nested(v, 0, 0, 0, &out), "%s, %s: the nested guest continues: %s",
+		       buf_name(&b), leaf, guest_describe(&out));
 		tap_ok(!page_usable(&b.start[PAGE]) ||
 			       (!nested(v, gpa, 2, 0, &out) && buf_word(&b, offset) == 2),
-		       "%s, %s: it writes again: %s", buf_name(&b), leaf, guest_describe(&out));
+		       "%s, %s: the nested guest writes again: %s", buf_name(&b), leaf,
+		       guest_describe(&out));
 	}
 	VMM_MUST(vm_slot_delete(vm, KIT_SLOT));
 	/*
-	 * Each mark of an accessed page changes PG_referenced: the fault, the look at the table,
-	 * the zap, and that of get_user_pages(). On the LRU list it depends on when the page came
-	 * to be there, too; without bits for accessed pages, on what KVM makes of their absence.
+	 * Each accessed mark flips PG_referenced: that of the fault, of the look at the table, of
+	 * the zap, and of get_user_pages(). For a page on the LRU the result also depends on when
+	 * the page got there; without accessed bits, on how KVM does without.
 	 */
 	if (b.start[PAGE].flags & PFNMAP_PAGE_LRU || !has_ad())
 		look_at = PFNMAP_PAGE_DIRTY;
 	if (page_refcounted(&b.start[PAGE]))
 		expected = PFNMAP_PAGE_DIRTY | (small != counted ? PFNMAP_PAGE_REFERENCED : 0);
 	tap_is(marks(&b, PAGE) & look_at, expected & look_at,
-	       "%s, %s: marked accessed and dirty as often as by stock", buf_name(&b), leaf);
+	       "%s, %s: KVM marks the page accessed and dirty as often as stock does", buf_name(&b),
+	       leaf);
 	tap_is(marks(&b, AHEAD) & PFNMAP_PAGE_DIRTY, ahead ? PFNMAP_PAGE_DIRTY : 0,
-	       "%s, %s: what is mapped ahead, too", buf_name(&b), leaf);
+	       "%s, %s: KVM marks the next page only if it maps it ahead", buf_name(&b), leaf);
 	why = buf_changes(&b);
-	if (!tap_ok(!why, "%s, %s: nothing else", buf_name(&b), leaf))
+	if (!tap_ok(!why, "%s, %s: nothing else changes", buf_name(&b), leaf))
 		tap_diag("%s", why);
 	vcpu_destroy(v);
 	vm_destroy(vm);
 	buf_close(&b);
 }
 
-/* The nested guest stores value and loads it again; the driver's side sees it. */
+/* Have the nested guest store and load a value; true if the driver sees it, too. */
 static bool goes_on(struct vcpu *v, const struct buf *b, uint64_t offset, uint64_t value,
 		    struct guest_outcome *out)
 {
@@ -208,22 +210,24 @@ static void test_zap(const struct pfnmap_create *spec, bool small)
 	       guest_describe(&out));
 	for (int i = 0; i < ROUNDS && ok; i++) {
 		buf_do(&b, PFNMAP_MOVE, PFNMAP_KEEP_OLD);
-		/* A load comes first: what it sees was moved, and is not the poison. */
+		/* Load first: the guest must see the moved value, not the poison. */
 		ok = !nested(v, KIT_GPA + offset, 0, GUEST_L2_LOAD, &out) && out.result2 == value &&
 		     goes_on(v, &b, offset, ++value, &out);
 	}
-	tap_ok(ok, "%s, %s: and %d moves: %s", buf_name(&b), leaf, ROUNDS, guest_describe(&out));
+	tap_ok(ok, "%s, %s: it survives %d moves: %s", buf_name(&b), leaf, ROUNDS,
+	       guest_describe(&out));
 	vcpu_destroy(v);
 	vm_destroy(vm);
 	buf_unmap(&b);
 	old = buf_check_old(&b);
-	tap_is(old.pages, ROUNDS * PAGES, "%s, %s: the old pages are kept", buf_name(&b), leaf);
-	tap_is(old.changed, 0, "%s, %s: no late write to them", buf_name(&b), leaf);
+	tap_is(old.pages, ROUNDS * PAGES, "%s, %s: the exporter keeps the old pages", buf_name(&b),
+	       leaf);
+	tap_is(old.changed, 0, "%s, %s: no late write lands in them", buf_name(&b), leaf);
 	tap_is(old.bad_counts, 0, "%s, %s: their counts are as allocated", buf_name(&b), leaf);
 	buf_close(&b);
 }
 
-/* Say by which tables the nested guest runs, or that there can be none. */
+/* Check which tables the nested guest runs by; skip the test if KVM cannot nest guests. */
 static void look(void)
 {
 	struct vm *vm = vm_create(0);
@@ -231,7 +235,8 @@ static void look(void)
 
 	if (!vcpu_can_nest(v))
 		tap_skip_all("KVM was loaded with nested=0");
-	tap_is(vcpu_can_nest_paging(v), kit_tdp(), "nested paging is there if KVM has it itself");
+	tap_is(vcpu_can_nest_paging(v), kit_tdp(),
+	       "KVM offers nested paging if it uses nested paging itself");
 	vcpu_destroy(v);
 	vm_destroy(vm);
 }

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A guest runs a nested guest whose VMCB lies in memory of every kind: KVM maps it for itself,
- * without a notifier, only where no driver can take the memory back, or where allow_unsafe_mappings
- * says that it may.
+ * nested_vmcb - A guest runs a nested guest whose VMCB lies in memory of every kind: KVM maps the
+ * VMCB for itself, without a notifier, only where no driver can take the memory back, or where
+ * allow_unsafe_mappings permits it.
  *
- * Contract: 4; also 2 and, for refcounted pages, 7. Stock KVM maps what it gets a reference to or
- * what has no count to speak of. Patched KVM maps nothing out of a VM_IO or VM_PFNMAP mapping, for
- * a reference does not keep a driver from using its page for something else; pages in a VM_MIXEDMAP
- * mapping and ordinary memory are as before. Page counts are equal at every step.
+ * Contract: 4; also 2 and, for refcounted pages, 7. Stock KVM maps a page that it gets a reference
+ * to, and memory without a count that matters. Patched KVM maps nothing out of a VM_IO or VM_PFNMAP
+ * mapping, because a reference does not keep a driver from using its page for something else; pages
+ * in a VM_MIXEDMAP mapping and ordinary memory work as before. Page counts are equal at every step.
  *
- * Seen to fail: with the lookup of kvm_vcpu_map() allowing non-refcounted pfns; with all that has a
- * count allowed; on 6.1 without a look at the VMA of what get_user_pages_fast() finds; with
- * kvm_vcpu_unmap() putting every page (unsafe); with the parameter writable.
+ * Seen to fail: a lookup of kvm_vcpu_map() that allows non-refcounted pfns, or every page with a
+ * count; on 6.1 one that does not check the VMA of what get_user_pages_fast() finds; a
+ * kvm_vcpu_unmap() that puts every page (unsafe); a writable parameter.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,16 +27,16 @@
 #define ROUNDS	     3
 #define VECTOR_GP    13u
 
-/* Of the VMCB, as in the AMD64 manual. */
+/* Offsets in the VMCB, as in the AMD64 manual. */
 #define VMCB_ASID     0x58
 #define VMCB_EXITCODE 0x70
 
-/* What becomes of a VMRUN or VMSAVE. */
+/* The result of a VMRUN or VMSAVE. */
 enum fate {
-	UNTRIED, /* the test leaves it */
+	UNTRIED, /* not tested */
 	WORKS,
-	REFUSED, /* #GP for the guest, which can use the page as memory all the same */
-	NO_PAGE, /* KVM_RUN fails with EFAULT, for the guest cannot use the page at all */
+	REFUSED, /* #GP for the guest, which can still use the page as memory */
+	NO_PAGE, /* KVM_RUN fails with EFAULT: the guest cannot use the page at all */
 };
 
 enum kvm_kind { STOCK, PATCHED, UNSAFE };
@@ -45,7 +45,7 @@ static const struct place {
 	const char *name;
 	struct pfnmap_create spec;
 	uint32_t page;
-	enum fate fate[UNSAFE + 1]; /* of what KVM maps for itself */
+	enum fate fate[UNSAFE + 1]; /* of KVM's own mapping */
 	bool gup_6_1; /* Linux 6.1's get_user_pages_fast() finds it, if it is mapped */
 	bool anon;
 } places[] = {
@@ -77,7 +77,7 @@ static const struct place {
 	  5, .fate = { WORKS, WORKS, WORKS } },
 	{ "reserved page", { .kind = PFNMAP_RESERVED, .pages = 8 },
 	  5, .fate = { WORKS, REFUSED, WORKS } },
-	/* Stock warns about its count of 0, once, and would accept it. */
+	/* Stock KVM would accept it, but warns once about its count of 0. */
 	{ "reserved page with a count of 0", { .kind = PFNMAP_RESERVED, .order = 3, .pages = 8 },
 	  5, .fate = { UNTRIED, REFUSED, WORKS } },
 	{ "memory without struct page", { .kind = PFNMAP_BAR, .pages = 8 },
@@ -122,7 +122,7 @@ static void run_nested(struct vcpu *v, const struct place *p, const struct buf *
 		guest_call(v, &cmd, &out);
 		if (fate_of(&out) != want)
 			break;
-		/* What the guest wrote by its own page tables, what KVM wrote, what ran. */
+		/* Check that the nested guest ran, what it stored, and what KVM wrote. */
 		if (want == WORKS)
 			ok += out.result == GUEST_L2_DONE && *scratch == cmd.value &&
 			      buf_word(b, at + VMCB_EXITCODE) == GUEST_L2_DONE;
@@ -162,31 +162,32 @@ static void test_place(const struct place *p, enum kvm_kind kind)
 	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
 	VMM_MUST(vm_slot_set(vm, SCRATCH_SLOT, SCRATCH_GPA, KIT_PAGE, scratch, 0));
 	memset(b.map, 0, b.size);
-	/* Mapped counted pages count their mappings: compare with the state from here. */
+	/* PFNMAP_MIXED pages count their mappings: compare with the state from here. */
 	if (p->spec.kind == PFNMAP_MIXED)
 		buf_mark(&b);
 
-	/* The guest writes the VMCB first. */
+	/* The guest itself writes the VMCB first. */
 	if (!p->anon && !gup_finds(p) && !page_usable(&b.start[p->page]))
 		run_want = NO_PAGE;
 	run_nested(v, p, &b, scratch, 0, run_want);
 	if (vcpu_can_nest_paging(v))
 		run_nested(v, p, &b, scratch, GUEST_NPT, run_want);
-	/* VMSAVE is KVM's access alone, the guest need not touch the page before. */
+	/* VMSAVE is an access by KVM alone; the guest need not touch the page before. */
 	guest_call(v, &save, &out);
 	tap_ok(fate_of(&out) == want, "%s: VMSAVE %s: %s", p->name, fate_names[want],
 	       guest_describe(&out));
-	tap_ok(!buf_changes(&b), "%s: the pages are as before: %s", p->name,
+	tap_ok(!buf_changes(&b), "%s: counts and flags are unchanged: %s", p->name,
 	       buf_changes(&b) ?: "yes");
 
 	vcpu_destroy(v);
 	vm_destroy(vm);
-	tap_ok(!buf_changes(&b), "%s: and without the VM: %s", p->name, buf_changes(&b) ?: "yes");
+	tap_ok(!buf_changes(&b), "%s: they are unchanged without the VM: %s", p->name,
+	       buf_changes(&b) ?: "yes");
 	buf_close(&b);
 	munmap(scratch, KIT_PAGE);
 }
 
-/* The parameter is what the administrator said at load time and stays so. */
+/* The parameter has the value of load time and keeps it. */
 static void test_parameter(bool unsafe)
 {
 	int fd = open(PARAMETER, O_WRONLY);
@@ -195,7 +196,8 @@ static void test_parameter(bool unsafe)
 	       fd < 0 ? strerror(errno) : "it can");
 	if (fd >= 0)
 		close(fd);
-	tap_is(kit_param("kvm", "allow_unsafe_mappings"), unsafe, "it has its value of load time");
+	tap_is(kit_param("kvm", "allow_unsafe_mappings"), unsafe,
+	       "the parameter has the value of load time");
 }
 
 int main(void)
@@ -204,10 +206,10 @@ int main(void)
 	enum kvm_kind kind = !tap_kvm_patched() ? STOCK : param && *param == '1' ? UNSAFE : PATCHED;
 
 	if (!access("/sys/module/kvm_intel", F_OK))
-		tap_skip_all("VMCBs are AMD's, see nested_vmcs");
+		tap_skip_all("VMCBs exist on AMD only; nested_vmcs is the test for Intel");
 	kit_start();
 	if (kind == STOCK)
-		tap_ok(access(PARAMETER, F_OK), "stock KVM has no such parameter");
+		tap_ok(access(PARAMETER, F_OK), "stock KVM does not have the parameter");
 	else
 		test_parameter(kind == UNSAFE);
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++)

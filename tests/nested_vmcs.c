@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A guest on Intel runs a nested guest whose VMCS, and what the VMCS points to, lie in memory of
- * every kind. KVM maps three of these pages for itself, without a notifier, only where no driver
- * can take the memory back, or where allow_unsafe_mappings says that it may:
+ * nested_vmcs - A guest on Intel runs a nested guest whose VMCS, and the pages that it points to,
+ * lie in memory of every kind. KVM maps three of these pages for itself, without a notifier, only
+ * where no driver can take the memory back, or where allow_unsafe_mappings permits it:
  *
  *	virtual-APIC page   without it VMLAUNCH fails with "invalid control field"
  *	APIC-access page    without it KVM_RUN ends with KVM_EXIT_INTERNAL_ERROR
- *	MSR bitmap	    without it KVM looks into the page, by the VMM's mapping, at each MSR
+ *	MSR bitmap	    without it KVM reads the page, through the VMM's mapping, at each MSR
  *			    access of the nested guest, and the guest sees no difference
  *
- * The VMCS itself KVM reads and writes by the VMM's mapping alone, so that every page will do that
- * the guest can use.
+ * KVM reads and writes the VMCS itself only through the VMM's mapping, so the VMCS can be in any
+ * page that the guest can use.
  *
- * Contract: 4; also 2 and, for refcounted pages, 7. Stock KVM maps what it gets a reference to or
- * what has no count to speak of. Patched KVM maps nothing out of a VM_IO or VM_PFNMAP mapping, for
- * a reference does not keep a driver from using its page for something else; pages in a VM_MIXEDMAP
- * mapping and ordinary memory are as before. Page counts are equal at every step.
+ * Contract: 4; also 2 and, for refcounted pages, 7. Stock KVM maps a page that it gets a reference
+ * to, and memory without a count that matters. Patched KVM maps nothing out of a VM_IO or VM_PFNMAP
+ * mapping, because a reference does not keep a driver from using its page for something else; pages
+ * in a VM_MIXEDMAP mapping and ordinary memory work as before. Page counts are equal at every step.
  *
- * Seen to fail: with all that has a count allowed; stock with what is expected of patched; without
- * a local APIC, where KVM never uses the virtual-APIC page.
+ * Seen to fail: a KVM that maps every page with a count for itself; stock KVM with the expectations
+ * of patched; a VM without a local APIC, where KVM never uses the virtual-APIC page.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +28,7 @@
 
 #define ROUNDS	    3
 #define VMCS	    GUEST_SCRATCH	       /* in ordinary memory */
-#define WORD	    (GUEST_SCRATCH + KIT_PAGE) /* that the nested guest stores */
+#define WORD	    (GUEST_SCRATCH + KIT_PAGE) /* the word that the nested guest stores */
 #define VIRTUAL_TPR 0x80		       /* in the virtual-APIC page */
 
 /* As in the Intel manual. */
@@ -68,7 +68,7 @@ static const struct place {
 	  5, .fate = { MAPPED, MAPPED, MAPPED } },
 	{ "reserved page", { .kind = PFNMAP_RESERVED, .pages = 8 },
 	  5, .fate = { MAPPED, REFUSED, MAPPED } },
-	/* Stock warns about its count of 0, once, and would accept it. */
+	/* Stock KVM would accept it, but warns once about its count of 0. */
 	{ "reserved page with a count of 0", { .kind = PFNMAP_RESERVED, .order = 3, .pages = 8 },
 	  5, .fate = { UNTRIED, REFUSED, MAPPED } },
 	{ "memory without struct page", { .kind = PFNMAP_BAR, .pages = 8 },
@@ -76,7 +76,7 @@ static const struct place {
 	/* clang-format on */
 };
 
-/* What becomes of a GUEST_VMRUN. */
+/* The result of a GUEST_VMRUN. */
 enum end { OTHER, DONE, AT_RDMSR, AT_APIC, VMFAIL, INTERNAL_ERROR, NO_PAGE };
 
 static const char *const end_names[] = {
@@ -110,7 +110,7 @@ static enum end end_of(const struct guest_outcome *out)
 	}
 }
 
-/* The page of the buffer has a role in running a nested guest: one of the flags, 0 for the VMCS. */
+/* What a nested guest uses the page of the buffer for: one of the flags, or 0 for the VMCS. */
 struct role {
 	const char *name;
 	uint32_t flag;
@@ -160,7 +160,7 @@ static void test_place(const struct place *p, enum kvm_kind kind)
 {
 	bool gup = p->gup_6_1 && !kit_kernel(6, 12);
 	bool mapped = p->fate[kind] == MAPPED || (kind == STOCK && gup);
-	/* Without a local APIC KVM intercepts CR8 and writes it nowhere. */
+	/* Without a local APIC KVM intercepts CR8 and does not write it to memory. */
 	struct vm *vm = vm_create(VM_IRQCHIP);
 	struct vcpu *v = vcpu_create(vm, VCPU_LONG);
 	struct buf b;
@@ -172,7 +172,7 @@ static void test_place(const struct place *p, enum kvm_kind kind)
 	buf_map(&b, KIT_RW);
 	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
 	memset(b.map, 0, b.size);
-	/* Mapped counted pages count their mappings: compare with the state from here. */
+	/* PFNMAP_MIXED pages count their mappings: compare with the state from here. */
 	if (p->spec.kind == PFNMAP_MIXED)
 		buf_mark(&b);
 	for (uint32_t paging = 0; paging <= GUEST_NPT; paging += GUEST_NPT) {
@@ -195,12 +195,13 @@ static void test_place(const struct place *p, enum kvm_kind kind)
 		bitmap = (struct role){ "MSR bitmap of ones", GUEST_MSR_BITMAP, AT_RDMSR };
 		fill(&b, p->page, UINT64_MAX);
 		run(v, p, &b, &bitmap, paging);
-		tap_ok(!buf_changes(&b), "%s: the pages are as before: %s", p->name,
+		tap_ok(!buf_changes(&b), "%s: counts and flags are unchanged: %s", p->name,
 		       buf_changes(&b) ?: "yes");
 	}
 	vcpu_destroy(v);
 	vm_destroy(vm);
-	tap_ok(!buf_changes(&b), "%s: and without the VM: %s", p->name, buf_changes(&b) ?: "yes");
+	tap_ok(!buf_changes(&b), "%s: they are unchanged without the VM: %s", p->name,
+	       buf_changes(&b) ?: "yes");
 	buf_close(&b);
 }
 
@@ -210,7 +211,7 @@ int main(void)
 	enum kvm_kind kind = !tap_kvm_patched() ? STOCK : param && *param == '1' ? UNSAFE : PATCHED;
 
 	if (access("/sys/module/kvm_intel", F_OK))
-		tap_skip_all("VMCSs are Intel's, see nested_vmcb");
+		tap_skip_all("VMCSs exist on Intel only; nested_vmcb is the test for AMD");
 	kit_start();
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
 		if (places[i].fate[kind] != UNTRIED && !buf_missing(&places[i].spec))

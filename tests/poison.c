@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * poison - a driver fills its pages with poison and frees them under running guests: each guest's
- * KVM_RUN fails with EFAULT, none reads or executes poison, no write lands in it.
+ * poison - A driver fills its pages with poison and frees them under running guests: each guest's
+ * KVM_RUN fails with EFAULT, no guest reads or executes poison, and no write lands in it.
  *
  * Contract: 3. Both variants pass, each on the pages that it can map.
  *
@@ -33,19 +33,20 @@ static void free_pages(struct loops *l, const struct pfnmap_create *spec, bool k
 	buf_do(&b, PFNMAP_FREE, keep ? PFNMAP_KEEP_OLD : 0);
 	why = loops_fail(l);
 	if (!tap_ok(!why && !stalled, "%s: guests end with EFAULT", buf_name(&b)))
-		tap_diag("%s", why ? why : "and did so before");
+		tap_diag("%s", why ? why : "a guest made no progress before that");
 	old = buf_check_old(&b);
-	tap_is(old.pages, keep ? spec->pages : 0, "%s: old pages", buf_name(&b));
-	tap_is(old.changed, 0, "%s: no late write", buf_name(&b));
+	tap_is(old.pages, keep ? spec->pages : 0, "%s: the exporter keeps old pages if it is to",
+	       buf_name(&b));
+	tap_is(old.changed, 0, "%s: no late write lands in them", buf_name(&b));
 	buf_unmap(&b);
-	tap_is(buf_check_old(&b).bad_counts, 0, "%s: counts as allocated", buf_name(&b));
+	tap_is(buf_check_old(&b).bad_counts, 0, "%s: their counts are as allocated", buf_name(&b));
 	buf_close(&b);
 }
 
 static void test(struct loops *l, const struct pfnmap_create *spec)
 {
 	free_pages(l, spec, true);
-	free_pages(l, spec, false); /* really gives them back */
+	free_pages(l, spec, false); /* gives the pages back to the system */
 }
 
 int main(void)

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * prefault_poison - KVM_PRE_FAULT_MEMORY ends at a poisoned page, with EHWPOISON or with what is
- * left, also in a thread that blocks SIGBUS.
+ * prefault_poison - KVM_PRE_FAULT_MEMORY ends at a poisoned page, with EHWPOISON or with the rest
+ * of the range left to do, even in a thread that blocks SIGBUS.
  *
- * Contract: 9. Stock KVM sends SIGBUS and tries again, until another signal comes. Shadow paging
- * has no such call, and Linux 6.1 neither.
+ * Contract: 9. Stock KVM sends SIGBUS and tries again, until another signal arrives. Shadow paging
+ * and Linux 6.1 do not have the call.
  *
  * Seen to fail: stock KVM with the expectations of patched.
  */
@@ -20,13 +20,13 @@
 
 #define PAGES	 8u
 #define POISONED 5u
-#define LIMIT_MS 30000 /* for what takes no time at all */
-#define SPIN_MS	 100   /* of processor time, when the call has to hang */
+#define LIMIT_MS 30000 /* for what should take no time */
+#define SPIN_MS	 100   /* of processor time, after which the call hangs */
 
 struct job {
 	struct kvm_pre_fault_memory range;
 	int ret;
-	bool signalled; /* a SIGBUS about the poisoned page came */
+	bool signalled; /* a SIGBUS about the poisoned page arrived */
 	atomic_bool done;
 };
 
@@ -47,7 +47,7 @@ static int run_job(struct vcpu *v, void *arg)
 	return 0;
 }
 
-/* From page `first` on: ends with ret, and so many pages are done. */
+/* From page `first` on: the call returns ret and has done this many pages. */
 static void test(struct vcpu *v, uint32_t first, int ret, uint32_t pages)
 {
 	struct job job = { .range = { .gpa = KIT_GPA + first * KIT_PAGE,
@@ -57,20 +57,20 @@ static void test(struct vcpu *v, uint32_t first, int ret, uint32_t pages)
 	if (tap_kvm_patched()) {
 		for (int i = 0; i < LIMIT_MS && !job.done; i++)
 			usleep(1000);
-		tap_ok(job.done, "from page %u: no signal is needed", first);
+		tap_ok(job.done, "from page %u: the call ends without a signal", first);
 	} else {
 		for (int i = 0; i < LIMIT_MS && !job.done && kit_cpu_ms(v) < SPIN_MS; i++)
 			usleep(1000);
-		tap_ok(!job.done, "from page %u: it does not end by itself", first);
+		tap_ok(!job.done, "from page %u: the call does not end by itself", first);
 	}
 	if (!job.done)
 		vcpu_kick(v);
 	vcpu_join(v);
 	v->run->immediate_exit = 0;
-	tap_is(job.ret, ret, "from page %u: %s", first, strerror(-job.ret));
-	tap_is(job.range.gpa, KIT_GPA + (first + pages) * KIT_PAGE, "from page %u: it got so far",
-	       first);
-	tap_ok(job.signalled, "from page %u: SIGBUS tells of the poisoned page", first);
+	tap_is(job.ret, ret, "from page %u: the result is: %s", first, strerror(-job.ret));
+	tap_is(job.range.gpa, KIT_GPA + (first + pages) * KIT_PAGE,
+	       "from page %u: the call stops at the right page", first);
+	tap_ok(job.signalled, "from page %u: SIGBUS reports the poisoned page", first);
 }
 
 static void on_bus(int sig)
@@ -86,13 +86,13 @@ int main(void)
 
 	kit_start();
 	if (!kit_prefaults())
-		tap_skip_all("Linux 6.1 has no KVM_PRE_FAULT_MEMORY, and shadow paging neither");
+		tap_skip_all("Linux 6.1 and shadow paging do not have KVM_PRE_FAULT_MEMORY");
 	vm = vm_create(0);
 	v = vcpu_create(vm, VCPU_LONG);
 	mem = vm_anon(PAGES * KIT_PAGE, KIT_PAGE);
 	madvise(mem, PAGES * KIT_PAGE, MADV_NOHUGEPAGE);
 	memset(mem, 1, PAGES * KIT_PAGE);
-	/* The kernel tells whoever poisons a page, too. */
+	/* The kernel also signals the process that poisons a page. */
 	signal(SIGBUS, on_bus);
 	if (madvise(mem + POISONED * KIT_PAGE, KIT_PAGE, MADV_HWPOISON))
 		tap_bail("MADV_HWPOISON: %s", strerror(errno));

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * prefault_slots - KVM_PRE_FAULT_MEMORY works after memslots were deleted, moved or created without
- * a KVM_RUN in between, and gives way to a thread that deletes or moves the memslot that is
- * prefaulted: EAGAIN, or 0 with what is left if it got somewhere.
+ * a KVM_RUN in between, and gives way to a thread that deletes or moves the memslot that is being
+ * prefaulted: it returns EAGAIN, or 0 with the rest of the range if it processed any page.
  *
- * Contract: 9, 7. Stock KVM tries again in both cases until there is a signal: in the first by
- * itself, in the second together with the other thread, which waits for it. The race is for patched
- * KVM, on stock it would stop at once. Shadow paging has no such call, and Linux 6.1 neither.
+ * Contract: 9, 7. Stock KVM tries again in both cases until there is a signal, in the second one
+ * while the other thread waits for it. The race is for patched KVM; stock would hang at once.
+ * Shadow paging and Linux 6.1 do not have the call.
  *
- * Seen to fail: a KVM that does neither free obsolete page tables before it prefaults nor look
- * whether the memslot goes away; then each call hangs, in the race the first.
+ * Seen to fail: a KVM that neither frees obsolete page tables before it prefaults nor checks
+ * whether the memslot is going away; then each call hangs, in the race the first one.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,13 +23,13 @@
 
 #define OTHER_SLOT (KIT_SLOT + 1)
 #define OTHER_GPA  (KIT_GPA + 0x20000000ull)
-#define ELSEWHERE  0x10000000ull /* as far moves a memslot */
+#define ELSEWHERE  0x10000000ull /* how far a memslot moves */
 #define PAGES	   8u
 #define ROUNDS	   100
 
-#define LIMIT_MS 30000 /* for what takes no time at all */
-#define SPIN_MS	 100   /* of processor time, when a call has to hang */
-#define HANG_MS	 3000  /* the same, when it must not */
+#define LIMIT_MS 30000 /* for what should take no time */
+#define SPIN_MS	 100   /* of processor time, after which a call hangs */
+#define HANG_MS	 3000  /* the same, for calls that must not hang */
 
 static const struct pfnmap_create specs[] = {
 	{ .kind = PFNMAP_SINGLE, .pages = PAGES },
@@ -59,8 +59,8 @@ static void start_job(struct vcpu *v, struct job *job, uint64_t gpa)
 }
 
 /*
- * Wait until it is done or has used this much of the processor, which is to say that it tries in
- * vain. An emulated processor has its pauses, too.
+ * Wait until the call is done, or has used this much processor time, which means that it tries in
+ * vain. Elapsed time would include the pauses of an emulated processor.
  */
 static bool comes_back(struct vcpu *v, struct job *job, int64_t ms)
 {
@@ -71,7 +71,7 @@ static bool comes_back(struct vcpu *v, struct job *job, int64_t ms)
 	return job->done;
 }
 
-/* The end of one that has to come back; false, with a signal, if it did not. */
+/* End a call that must come back; if it does not, send a signal and return false. */
 static bool finish_job(struct vcpu *v, struct job *job)
 {
 	bool back = comes_back(v, job, HANG_MS);
@@ -82,7 +82,7 @@ static bool finish_job(struct vcpu *v, struct job *job)
 	return back;
 }
 
-/* It returned this, and left off at page `stop`. */
+/* Did the call return `want` and stop at page `stop`? */
 static bool job_stopped(const struct job *job, uint64_t gpa, uint32_t stop, int want)
 {
 	if (job->ret == want && job->range.gpa == gpa + (uint64_t)stop * KIT_PAGE &&
@@ -93,7 +93,7 @@ static bool job_stopped(const struct job *job, uint64_t gpa, uint32_t stop, int 
 	return false;
 }
 
-/* The number of pages from the first one that the guest can use. */
+/* The number of pages that the guest can use, up to the first that it cannot. */
 static uint32_t usable_pages(const struct buf *b)
 {
 	uint32_t i = 0;
@@ -103,7 +103,7 @@ static uint32_t usable_pages(const struct buf *b)
 	return i;
 }
 
-/* A KVM_RUN, which frees page tables that are obsolete. */
+/* Do a KVM_RUN, which frees obsolete page tables. */
 static void run(struct vcpu *v)
 {
 	if (kit_touch(v, KIT_READ, 0, 0, NULL))
@@ -156,14 +156,14 @@ static const struct {
 	const char *name;
 	void (*update)(struct vm *vm, const struct buf *b, void *other);
 } updates[] = {
-	{ "another memslot was deleted", delete_other },
-	{ "another memslot was moved", move_other },
-	{ "its memslot was created again", create_again },
-	{ "its memslot was moved and back", move_back },
-	{ "several updates", several },
+	{ "after another memslot was deleted", delete_other },
+	{ "after another memslot was moved", move_other },
+	{ "after its memslot was created again", create_again },
+	{ "after its memslot was moved and moved back", move_back },
+	{ "after several updates", several },
 };
 
-/* Stock: it is never over, and maps nothing, at every try until there is a KVM_RUN. */
+/* Stock: until there is a KVM_RUN, each call hangs and maps nothing. */
 static void test_hang(struct vcpu *v, const struct buf *b, const char *name)
 {
 	int64_t before = VMM_MUST(vm_stat(v->vm, "pages_4k"));
@@ -175,10 +175,9 @@ static void test_hang(struct vcpu *v, const struct buf *b, const char *name)
 		       name);
 		vcpu_kick(v);
 		vcpu_join(v);
-		tap_ok(job_stopped(&job, KIT_GPA, 0, -EINTR), "%s: until there is a signal",
-		       buf_name(b));
+		tap_ok(job_stopped(&job, KIT_GPA, 0, -EINTR), "%s: a signal ends it", buf_name(b));
 	}
-	tap_is(VMM_MUST(vm_stat(v->vm, "pages_4k")), before, "%s: nothing is mapped", buf_name(b));
+	tap_is(VMM_MUST(vm_stat(v->vm, "pages_4k")), before, "%s: KVM maps nothing", buf_name(b));
 	run(v);
 }
 
@@ -190,9 +189,9 @@ static void test_works(struct vcpu *v, const struct buf *b, const char *name)
 
 	start_job(v, &job, KIT_GPA);
 	tap_ok(finish_job(v, &job), "%s: %s: prefaulting comes back", buf_name(b), name);
-	tap_ok(job_stopped(&job, KIT_GPA, pages, 0), "%s: having done %u pages", buf_name(b),
+	tap_ok(job_stopped(&job, KIT_GPA, pages, 0), "%s: it processes %u pages", buf_name(b),
 	       pages);
-	tap_is(VMM_MUST(vm_stat(v->vm, "pages_4k")) - before, pages, "%s: that many are mapped",
+	tap_is(VMM_MUST(vm_stat(v->vm, "pages_4k")) - before, pages, "%s: KVM maps all of them",
 	       buf_name(b));
 }
 
@@ -202,7 +201,7 @@ static void test_update(struct vcpu *v, const struct buf *b, size_t i, void *oth
 
 	VMM_MUST(vm_slot_set(vm, OTHER_SLOT, OTHER_GPA, KIT_HUGE, other, 0));
 	run(v);
-	/* First none of this memslot's pages are in the page tables that become obsolete. */
+	/* At first the page tables that become obsolete have none of this memslot's pages. */
 	for (int round = 0; round < 2; round++) {
 		updates[i].update(vm, b, other);
 		if (!tap_kvm_patched())
@@ -224,7 +223,7 @@ struct updater {
 	struct vm *vm;
 	bool moves;
 	atomic_bool go;
-	atomic_int tid; /* while it does */
+	atomic_int tid; /* set when it starts to */
 	int ret;
 	atomic_bool done;
 	pthread_t thread;
@@ -243,7 +242,7 @@ static void *run_update(void *arg)
 	return NULL;
 }
 
-/* Where in the kernel the thread sleeps. */
+/* Does the thread sleep in this function of the kernel? */
 static bool sleeps_in(struct updater *u, const char *function)
 {
 	char path[64], name[64] = "";
@@ -258,7 +257,7 @@ static bool sleeps_in(struct updater *u, const char *function)
 	return strstr(name, function);
 }
 
-/* Wait until it waits for those who use the memslots; from then on they see that it goes away. */
+/* Wait until the thread waits for users of the memslots, which now see the memslot go away. */
 static bool waits(struct updater *u)
 {
 	for (int i = 0; i < LIMIT_MS && !u->done; i++) {
@@ -270,9 +269,9 @@ static bool waits(struct updater *u)
 }
 
 /*
- * Where prefaulting is when the memslot begins to go away: in the driver's fault handler, for this
- * page, and whether the driver then takes all entries away, so that what was found out so far about
- * the page is of no use.
+ * Where prefaulting is when the memslot begins to go away: in the driver's fault handler for page
+ * `held`. If `revoked`, the driver then takes all entries away, which makes the lookup of that page
+ * void.
  */
 static const struct {
 	uint32_t held;
@@ -284,26 +283,26 @@ static const struct {
 	{ .held = 0, .revoked = false, .stop = 1, .ret = 0 },
 	{ .held = 5, .revoked = true, .stop = 5, .ret = 0 },
 	{ .held = 5, .revoked = false, .stop = 6, .ret = 0 },
-	/* Nothing is left to do. */
+	/* No page is left to prefault. */
 	{ .held = PAGES - 1, .revoked = false, .stop = PAGES, .ret = 0 },
 };
 
-/* After the update: nothing is at the old place, all at the new one. */
+/* After the update nothing is at the old place, and everything at the new one. */
 static void test_after(struct vcpu *v, const struct buf *b, bool moved)
 {
 	struct job job;
 
-	/* Not with obsolete page tables on stock, as above. */
+	/* With obsolete page tables stock would hang, as above. */
 	if (!tap_kvm_patched())
 		run(v);
 	start_job(v, &job, KIT_GPA);
 	tap_ok(finish_job(v, &job) && job_stopped(&job, KIT_GPA, 0, -ENOENT),
-	       "%s: then nothing is there", buf_name(b));
+	       "%s: prefaulting then finds no memslot", buf_name(b));
 	if (!moved)
 		return;
 	start_job(v, &job, KIT_GPA + ELSEWHERE);
 	tap_ok(finish_job(v, &job) && job_stopped(&job, KIT_GPA + ELSEWHERE, usable_pages(b), 0),
-	       "%s: but at the new place", buf_name(b));
+	       "%s: prefaulting works at the new place", buf_name(b));
 }
 
 static void test_point(struct vcpu *v, const struct buf *b, size_t i, bool moves)
@@ -317,20 +316,20 @@ static void test_point(struct vcpu *v, const struct buf *b, size_t i, bool moves
 
 	VMM_MUST(vm_slot_set(v->vm, KIT_SLOT, KIT_GPA, b->size, b->map, 0));
 	run(v);
-	/* The driver is not asked for pages that the VMM has touched. */
+	/* KVM does not call the driver for pages that the VMM has touched. */
 	buf_do(b, PFNMAP_REVOKE, 0);
 	for (uint32_t page = 0; page < held; page++)
 		((volatile char *)b->map)[page * KIT_PAGE] = 0;
 	faults = buf_stats(b).faults;
-	/* No thread can be created while a fault keeps mmap_lock. */
+	/* No thread can be created while a fault holds mmap_lock. */
 	if (pthread_create(&u.thread, NULL, run_update, &u))
-		tap_bail("no thread");
+		tap_bail("cannot create a thread");
 	buf_do(b, PFNMAP_HOLD, PFNMAP_HOLD_NOPAGE);
 	start_job(v, &job, KIT_GPA);
 	for (int ms = 0; ms < LIMIT_MS && buf_stats(b).faults == faults; ms++)
 		usleep(1000);
 	u.go = true;
-	tap_ok(waits(&u) && !job.done, "%s: memslot %s while page %u is prefaulted: waits",
+	tap_ok(waits(&u) && !job.done, "%s: memslot being %s waits while page %u is prefaulted",
 	       buf_name(b), moves ? "moved" : "deleted", held);
 	if (points[i].revoked)
 		buf_do(b, PFNMAP_REVOKE, 0);
@@ -338,7 +337,7 @@ static void test_point(struct vcpu *v, const struct buf *b, size_t i, bool moves
 
 	if (hangs) {
 		tap_ok(!comes_back(v, &job, SPIN_MS) && !u.done && sleeps_in(&u, "srcu"),
-		       "%s: neither thread gets on", buf_name(b));
+		       "%s: neither thread makes progress", buf_name(b));
 		vcpu_kick(v);
 		vcpu_join(v);
 		if (want)
@@ -347,8 +346,8 @@ static void test_point(struct vcpu *v, const struct buf *b, size_t i, bool moves
 		tap_ok(finish_job(v, &job), "%s: prefaulting gives way", buf_name(b));
 	}
 	pthread_join(u.thread, NULL);
-	tap_ok(job_stopped(&job, KIT_GPA, stop, want), "%s: prefaulting: %s, %u pages done",
-	       buf_name(b), strerror(-want), stop);
+	tap_ok(job_stopped(&job, KIT_GPA, stop, want),
+	       "%s: prefaulting returns: %s, after %u pages", buf_name(b), strerror(-want), stop);
 	tap_is(u.ret, 0, "%s: the memslot is %s", buf_name(b), moves ? "moved" : "deleted");
 	test_after(v, b, moves);
 	if (moves)
@@ -360,7 +359,7 @@ static void test_point(struct vcpu *v, const struct buf *b, size_t i, bool moves
 struct race {
 	const struct buf *b;
 	atomic_bool stop;
-	atomic_uint calls; /* that came back */
+	atomic_uint calls; /* that have returned */
 	unsigned int done, again, nothing, wrong;
 	int error; /* the last wrong result */
 	/* The other thread */
@@ -404,8 +403,8 @@ static void *race_update(void *arg)
 }
 
 /*
- * A memslot goes away and comes back while it is prefaulted. A call that uses the processor for
- * longer than any of them takes, hangs, and gets a signal.
+ * A memslot goes away and comes back while it is prefaulted. A call that uses more processor time
+ * than any call needs is hanging, and gets a signal.
  */
 static void test_race(struct vcpu *v, const struct buf *b)
 {
@@ -417,7 +416,7 @@ static void test_race(struct vcpu *v, const struct buf *b)
 	VMM_MUST(vm_slot_set(v->vm, KIT_SLOT, KIT_GPA, b->size, b->map, 0));
 	vcpu_start(v, race_prefault, &r);
 	if (pthread_create(&thread, NULL, race_update, &r))
-		tap_bail("no thread");
+		tap_bail("cannot create a thread");
 	while (!r.over) {
 		usleep(1000);
 		now = kit_cpu_ms(v);
@@ -434,11 +433,11 @@ static void test_race(struct vcpu *v, const struct buf *b)
 	pthread_join(thread, NULL);
 	r.stop = true;
 	vcpu_join(v);
-	tap_ok(!hangs, "%s: %d times moved, and back, deleted, and created again: %u calls hung",
+	tap_ok(!hangs, "%s: no call hangs while the memslot moves and is replaced %d times: %u do",
 	       buf_name(b), ROUNDS, hangs);
-	if (!tap_ok(!r.wrong, "%s: prefaulting works, or has to be repeated, or nothing is there",
-		    buf_name(b)))
-		tap_diag("%u times something else, like %s", r.wrong, strerror(-r.error));
+	if (!tap_ok(!r.wrong, "%s: each call returns 0, EAGAIN or ENOENT", buf_name(b)))
+		tap_diag("%u calls return something else, the last one: %s", r.wrong,
+			 strerror(-r.error));
 	tap_diag("%u calls: 0 %u times, EAGAIN %u times, ENOENT %u times", r.calls, r.done, r.again,
 		 r.nothing);
 	VMM_MUST(vm_slot_delete(v->vm, KIT_SLOT));
@@ -457,7 +456,7 @@ static void test(struct vcpu *v, const struct pfnmap_create *spec)
 		test_update(v, &b, i, other);
 	VMM_MUST(vm_slot_delete(vm, KIT_SLOT));
 	for (size_t i = 0; i < ARRAY_SIZE(points); i++) {
-		/* What KVM refuses ends a call before. */
+		/* A page that KVM refuses would end the call before. */
 		if (points[i].held < usable_pages(&b)) {
 			test_point(v, &b, i, false);
 			test_point(v, &b, i, true);
@@ -466,7 +465,7 @@ static void test(struct vcpu *v, const struct pfnmap_create *spec)
 	if (tap_kvm_patched())
 		test_race(v, &b);
 	munmap(other, KIT_HUGE);
-	buf_end(&b, "as before");
+	buf_end(&b, "counts and flags are unchanged");
 }
 
 int main(void)
@@ -476,7 +475,7 @@ int main(void)
 
 	kit_start();
 	if (!kit_prefaults())
-		tap_skip_all("Linux 6.1 has no KVM_PRE_FAULT_MEMORY, and shadow paging neither");
+		tap_skip_all("Linux 6.1 and shadow paging do not have KVM_PRE_FAULT_MEMORY");
 	vm = vm_create(0);
 	v = vcpu_create(vm, kit_mode());
 	for (size_t i = 0; i < ARRAY_SIZE(specs); i++)
