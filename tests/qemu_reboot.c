@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * In Debian's QEMU the guest reboots and goes on to use the buffer, whose content stays; then QEMU
- * is killed while the guest writes without end, and leaves no trace in the pages (contract 3).
+ * qemu_reboot - In Debian's QEMU the guest reboots and continues to use the buffer, whose content
+ * stays; then QEMU is killed while the guest keeps writing, and leaves no trace in the pages.
  *
- * Both variants do the same, each with the pages that it can map: patched KVM all of them,
- * stock KVM the first ones of the chunks; that it stops the guest at others is qemu_unplug's
- * and qemu_ivshmem's.
+ * Contract: 3. Both variants pass, each on the pages that it can map: patched KVM on all of them,
+ * stock KVM on the first page of each chunk. qemu_unplug and qemu_ivshmem show that stock stops the
+ * guest at other pages.
  *
- * Seen to fail: on stock KVM with the expectations of patched; with a KVM that takes references
- * to non-refcounted pages; with a QEMU that ends at the reboot; when QEMU is not killed.
+ * Seen to fail: stock KVM with the expectations of patched; a KVM that takes references to
+ * non-refcounted pages; a QEMU that exits at the reboot; a QEMU that is not killed.
  */
 #include <errno.h>
 #include <string.h>
@@ -25,7 +25,7 @@
 /* What the guest writes: before the reboot, after it, and until the end. */
 enum { SEED_BEFORE = 1, SEED_AFTER, SEED_LOOP };
 
-/* Boot and write; the reboot; false if the guest hangs there, as qemu_boot() explains. */
+/* Boot, write and reboot; false if the guest hangs in the reboot, as qemu_boot() explains. */
 static bool boot_twice(struct qemu *q, unsigned int stride, struct did *did)
 {
 	if (!qemu_boot(q) || !qemu_ask(q, did, "write %u %d", stride, SEED_BEFORE) ||
@@ -42,17 +42,19 @@ static void reboot_guest(struct qemu *q, const struct buf *b, unsigned int strid
 	struct did did = { 0 };
 
 	if (!boot_twice(q, stride, &did)) {
-		tap_diag("the guest does not come back: trying once more");
+		tap_diag("the guest does not come back; trying once more");
 		qemu_kill(q);
 		boot_twice(q, stride, &did);
 	}
 	tap_ok(did.done == b->size / stride && !did.wrong, "the guest writes %u pages",
 	       QEMU_PAGES / stride);
 	qemu_ask(q, &did, "check %u %d", stride, SEED_BEFORE);
-	tap_ok(did.done == b->size / stride && !did.wrong, "it reads them after its reboot");
+	tap_ok(did.done == b->size / stride && !did.wrong, "the guest reads them after its reboot");
 	qemu_ask(q, &did, "write %u %d", stride, SEED_AFTER);
-	tap_ok(did.done == b->size / stride && !did.wrong, "it writes them after its reboot");
-	tap_is(qemu_written(b, stride, SEED_AFTER), QEMU_PAGES / stride, "the buffer holds it");
+	tap_ok(did.done == b->size / stride && !did.wrong,
+	       "the guest writes them after its reboot");
+	tap_is(qemu_written(b, stride, SEED_AFTER), QEMU_PAGES / stride,
+	       "the buffer holds what the guest wrote");
 	tap_ok(!q->error[0], "QEMU reports no failed KVM_RUN");
 }
 
@@ -66,13 +68,13 @@ static void kill_qemu(struct qemu *q, struct buf *b, unsigned int stride)
 		usleep(20000);
 		passes = buf_word(b, 0) - ivshmem_pattern(0, SEED_LOOP);
 	}
-	tap_ok(passes >= PASSES, "the guest writes without end");
+	tap_ok(passes >= PASSES, "the guest keeps writing");
 	tap_ok(buf_stats(b).mappings > 0, "QEMU maps the buffer");
 	qemu_kill(q);
-	tap_is(buf_stats(b).mappings, 0, "QEMU is killed: no mapping is left");
+	tap_is(buf_stats(b).mappings, 0, "no mapping is left once QEMU is killed");
 	why = buf_changes(b);
-	tap_ok(!why, "killed: counts and flags are what they were: %s", why ? why : "yes");
-	tap_ok(!ioctl(b->fd, PFNMAP_CREATE, &b->spec), "the buffer can be created anew: %s",
+	tap_ok(!why, "counts and flags are unchanged once QEMU is killed: %s", why ? why : "yes");
+	tap_ok(!ioctl(b->fd, PFNMAP_CREATE, &b->spec), "the buffer can be created again: %s",
 	       strerror(errno));
 }
 

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * In Debian's QEMU, whose running guest uses the buffer: the device with it is unplugged, nothing
- * of it stays mapped and its pages are as before (contract 3); it is plugged in again; and
- * QEMU's migration, to a file, refuses the one device and takes the other, as it always did
- * (contract 7).
+ * qemu_unplug - In Debian's QEMU the device with the buffer is unplugged from a running guest that
+ * uses it, which leaves no mapping and unchanged pages, and is plugged in again. QEMU's migration,
+ * to a file, refuses the device in its first role and takes it in its second, as it always did.
  *
- * Both variants do the same, each with the pages that it can map: on stock KVM those are the first
- * ones of the chunks. At the end the guest writes all: on stock KVM it is stopped at the first
- * page whose reference count is 0.
+ * Contract: 3, and 7 for migration. Both variants pass, each on the pages that it can map: stock
+ * KVM on the first page of each chunk. At the end the guest writes all pages, and stock KVM stops
+ * it at the first page whose reference count is 0.
  *
- * Seen to fail: on patched KVM with the expectations of stock, and the other way round; with a KVM
- * that takes references to non-refcounted pages; when the backend is not deleted; when a page
- * changes between the stream and the check.
+ * Seen to fail: patched KVM with the expectations of stock, and the reverse; a KVM that takes
+ * references to non-refcounted pages; a backend that is not deleted; a page that changes between
+ * the stream and the check.
  */
 #include <stdio.h>
 #include <string.h>
@@ -26,15 +25,16 @@
 /* What the guest writes, and when. */
 enum { SEED_FIRST = 1, SEED_AGAIN, SEED_ALL };
 
-/* Guest and exporter agree that all of every stride-th page is written. */
+/* Have the guest write every stride-th page; guest and exporter must agree on the content. */
 static void use(struct qemu *q, const struct buf *b, unsigned int stride, unsigned long seed)
 {
 	struct did did;
 
 	qemu_ask(q, &did, "write %u %lu", stride, seed);
 	tap_is(did.done, b->size / stride, "the guest writes %u pages", QEMU_PAGES / stride);
-	tap_is(did.wrong, 0, "it reads back what it wrote");
-	tap_is(qemu_written(b, stride, seed), QEMU_PAGES / stride, "the buffer holds it");
+	tap_is(did.wrong, 0, "the guest reads back what it wrote");
+	tap_is(qemu_written(b, stride, seed), QEMU_PAGES / stride,
+	       "the buffer holds what the guest wrote");
 }
 
 static void unplug(struct qemu *q, const struct buf *b)
@@ -52,17 +52,17 @@ static void unplug(struct qemu *q, const struct buf *b)
 	tap_ok(qemu_monitor(q, reply, sizeof(reply),
 			    "{\"execute\": \"object-del\", \"arguments\": "
 			    "{\"id\": \"" QEMU_BACKEND "\"}}"),
-	       "its memory backend is deleted: %s", reply);
-	/* QEMU unmaps when no thread of it can use the memory any more. */
+	       "QEMU deletes its memory backend: %s", reply);
+	/* QEMU unmaps the memory when none of its threads can use it any more. */
 	for (int i = 0; i < 250 && buf_stats(b).mappings; i++)
 		usleep(20000);
-	tap_is(buf_stats(b).mappings, 0, "unplugged: no mapping is left");
+	tap_is(buf_stats(b).mappings, 0, "no mapping is left after the unplug");
 	why = buf_changes(b);
-	tap_ok(!why, "unplugged: counts and flags are what they were: %s", why ? why : "yes");
-	tap_ok(qemu_ask(q, &did, "find") && !did.size, "the guest runs, and finds no device");
+	tap_ok(!why, "counts and flags are unchanged after the unplug: %s", why ? why : "yes");
+	tap_ok(qemu_ask(q, &did, "find") && !did.size, "the guest runs and does not find a device");
 }
 
-/* Again, in the role that can be migrated. */
+/* Plug the device in again, in the role that can be migrated. */
 static void plug(struct qemu *q, const struct buf *b)
 {
 	struct did did = { 0 };
@@ -77,19 +77,19 @@ static void plug(struct qemu *q, const struct buf *b)
 				    "{\"execute\": \"device_add\", \"arguments\": "
 				    "{\"driver\": \"ivshmem-plain\", \"id\": \"" QEMU_DEVICE "\", "
 				    "\"memdev\": \"" QEMU_BACKEND "\", \"master\": \"on\"}}"),
-	       "a device with the buffer is plugged in again: %s", reply);
+	       "QEMU plugs in a device with the buffer again: %s", reply);
 	for (int i = 0; i < 25 && qemu_ask(q, &did, "find") && !did.size; i++)
 		usleep(200000);
-	tap_is(did.size, b->size, "the guest finds it");
+	tap_is(did.size, b->size, "the guest finds the device");
 }
 
-/* Begin a migration into the file; false, with QEMU's words, if it does not even begin. */
+/* Begin a migration to the file; false, with QEMU's message, if it does not begin. */
 static bool migrate(struct qemu *q, int fd, char *reply, size_t size)
 {
 	if (!qemu_monitor_fd(q, fd,
 			     "{\"execute\": \"getfd\", \"arguments\": "
 			     "{\"fdname\": \"stream\"}}\n"))
-		tap_bail("the monitor takes no file descriptor");
+		tap_bail("the monitor does not take a file descriptor");
 	return qemu_monitor(q, reply, size,
 			    "{\"execute\": \"migrate\", \"arguments\": "
 			    "{\"uri\": \"fd:stream\"}}");
@@ -101,11 +101,11 @@ static void migrate_peer(struct qemu *q)
 	int fd = memfd_create("stream", MFD_CLOEXEC);
 
 	tap_ok(!migrate(q, fd, reply, sizeof(reply)) && strstr(reply, "peer mode"),
-	       "migration is refused for a peer: %s", reply);
+	       "QEMU refuses to migrate a peer: %s", reply);
 	close(fd);
 }
 
-/* How many of every stride-th page of the buffer are in the file, which has them in order. */
+/* Count how many of every stride-th page of the buffer the file has, in order. */
 static unsigned int pages_in(int fd, const struct buf *b, unsigned int stride)
 {
 	char *stream, *at, page[KIT_PAGE];
@@ -136,21 +136,21 @@ static void migrate_master(struct qemu *q, const struct buf *b, unsigned int str
 	char reply[1024];
 	struct did did;
 
-	tap_ok(migrate(q, fd, reply, sizeof(reply)), "migration of a master begins: %s", reply);
+	tap_ok(migrate(q, fd, reply, sizeof(reply)), "QEMU begins to migrate a master: %s", reply);
 	for (int i = 0; i < 200; i++) {
 		qemu_monitor(q, reply, sizeof(reply), "{\"execute\": \"query-migrate\"}");
 		if (strstr(reply, "\"completed\"") || strstr(reply, "\"failed\""))
 			break;
 		usleep(100000);
 	}
-	if (!tap_ok(strstr(reply, "\"completed\""), "it completes"))
+	if (!tap_ok(strstr(reply, "\"completed\""), "the migration completes"))
 		tap_diag("%s", reply);
 	tap_is(pages_in(fd, b, stride), QEMU_PAGES / stride, "the file holds what the guest wrote");
 	close(fd);
 	tap_ok(qemu_monitor(q, reply, sizeof(reply), "{\"execute\": \"cont\"}"),
-	       "the guest goes on here: %s", reply);
+	       "the guest continues here: %s", reply);
 	qemu_ask(q, &did, "check %u %d", stride, SEED_AGAIN);
-	tap_ok(did.done == b->size / stride && !did.wrong, "it still reads what it wrote");
+	tap_ok(did.done == b->size / stride && !did.wrong, "the guest still reads what it wrote");
 }
 
 static void write_all(struct qemu *q, const struct buf *b)
@@ -164,7 +164,7 @@ static void write_all(struct qemu *q, const struct buf *b)
 	tap_ok(!qemu_ask(q, &did, "write 1 %d", SEED_ALL) &&
 		       !strcmp(q->error, "error: kvm run failed Bad address"),
 	       "QEMU reports: kvm run failed Bad address");
-	tap_is(qemu_written(b, 1, SEED_ALL), 1, "the guest wrote the page before");
+	tap_is(qemu_written(b, 1, SEED_ALL), 1, "the guest wrote only the page before");
 }
 
 int main(void)
@@ -188,7 +188,7 @@ int main(void)
 	}
 	qemu_kill(&q);
 	why = buf_changes(&b);
-	tap_ok(!why, "at the end counts and flags are what they were: %s", why ? why : "yes");
+	tap_ok(!why, "counts and flags are unchanged at the end: %s", why ? why : "yes");
 	buf_close(&b);
 	return kit_finish();
 }

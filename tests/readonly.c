@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * readonly - memory that the host or the memslot makes read-only can be read and executed by a
- * guest and is never written, whether its pages are refcounted or not.
+ * readonly - A guest can read and execute memory that the host or the memslot makes read-only, and
+ * never writes it, whether its pages are refcounted or not.
  *
- * Contract: 1 (writable), 3, 7. What becomes of a store is KVM's old behaviour, which the series
- * keeps: the table says it for each case.
+ * Contract: 1 (writable), 3, 7. A store is handled as KVM always did, which the series keeps; the
+ * table has the result for each case.
  *
  * Seen to fail: SPTEs that are writable where the host is not.
  */
@@ -34,8 +34,8 @@ enum scene {
 enum how { READ, EXEC, STORE, READ_STORE, FSTORE };
 
 /*
- * KVM emulates a store where the host's entry is there but not writable. That needs no pfn, so it
- * works (or ends as MMIO where the VMM's mapping is not writable either) for any page.
+ * KVM emulates a store if the host's entry is present but not writable. That does not need a pfn,
+ * so it works for any page, or ends as MMIO if the VMM's mapping is not writable either.
  */
 static const struct row {
 	const char *name;
@@ -47,11 +47,11 @@ static const struct row {
 } rows[] = {
 	/* clang-format off */
 	{ "read of a read-only slot",		RO_SLOT,	READ,	DONE, EFAULTS, DONE },
-	{ "code in a read-only slot",		RO_SLOT,	EXEC,	DONE, EFAULTS, DONE },
+	{ "execution in a read-only slot",	RO_SLOT,	EXEC,	DONE, EFAULTS, DONE },
 	{ "store to a read-only slot",		RO_SLOT,	STORE,	MMIO, MMIO, MMIO },
 	{ "read and store, read-only slot",	RO_SLOT,	READ_STORE, MMIO, MMIO, MMIO },
 	{ "read of a read-only VMA",		RO_VMA,		READ,	DONE, EFAULTS, DONE },
-	{ "code in a read-only VMA",		RO_VMA,		EXEC,	DONE, EFAULTS, DONE },
+	{ "execution in a read-only VMA",	RO_VMA,		EXEC,	DONE, EFAULTS, DONE },
 	{ "store to a read-only VMA",		RO_VMA,		STORE,	EFAULTS, EFAULTS, EFAULTS },
 	{ "read of a present read-only page",	RO_VMA_PRESENT, READ,	DONE, EFAULTS, DONE },
 	{ "store to a present read-only page",	RO_VMA_PRESENT, STORE,	MMIO, MMIO, MMIO },
@@ -60,7 +60,7 @@ static const struct row {
 	{ "store after mprotect",		MPROTECT,	STORE,	MMIO, MMIO, MMIO },
 	{ "store after mprotect back",		MPROTECT_BACK,	STORE,	DONE, EFAULTS, DONE },
 	{ "read before pfn_mkwrite",		MKWRITE,	READ,	DONE, EFAULTS, DONE },
-	{ "code before pfn_mkwrite",		MKWRITE,	EXEC,	DONE, EFAULTS, DONE },
+	{ "execution before pfn_mkwrite",	MKWRITE,	EXEC,	DONE, EFAULTS, DONE },
 	{ "store before pfn_mkwrite",		MKWRITE,	STORE,	DONE, DONE, DONE },
 	{ "read and store before pfn_mkwrite",	MKWRITE,	READ_STORE, DONE, DONE, DONE },
 	{ "fstp before pfn_mkwrite",		MKWRITE,	FSTORE,	NO_EMULATION, NO_EMULATION,
@@ -71,10 +71,10 @@ static const struct row {
 };
 
 static const char *const result_names[] = {
-	[DONE] = "done",
-	[EFAULTS] = "EFAULT",
-	[MMIO] = "MMIO",
-	[NO_EMULATION] = "no emulation",
+	[DONE] = "succeeds",
+	[EFAULTS] = "fails with EFAULT",
+	[MMIO] = "ends as MMIO",
+	[NO_EMULATION] = "cannot be emulated",
 };
 
 static bool is_result(const struct guest_outcome *out, enum result expected)
@@ -111,7 +111,7 @@ static void prepare(struct vcpu *v, struct buf *b, enum scene scene, uint64_t of
 		break;
 	case MPROTECT:
 	case MPROTECT_BACK:
-		*p = 0; /* where the guest may not */
+		*p = 0; /* for pages that the guest cannot write */
 		kit_touch(v, KIT_WRITE, KIT_GPA + offset, 0, NULL);
 		if (mprotect(b->map, b->size, PROT_READ) ||
 		    (scene == MPROTECT_BACK && mprotect(b->map, b->size, KIT_RW)))
@@ -156,7 +156,7 @@ static void test(struct vcpu *v, const struct row *row, enum pfnmap_kind kind, u
 	prepare(v, &b, row->scene, offset);
 	vcpu_code(v, &code, 0x99);
 	buf_set_word(&b, offset, code);
-	/* The store must not go through the entry that the read has made. */
+	/* The store must not go through the entry that the read created. */
 	if (row->how == READ_STORE)
 		kit_touch(v, KIT_READ, cmd.gpa, 0, NULL);
 	guest_call(v, &cmd, &out);
@@ -168,8 +168,8 @@ static void test(struct vcpu *v, const struct row *row, enum pfnmap_kind kind, u
 		want = 0x3ff0000000000000; /* 1.0 */
 
 	/*
-	 * A guest that is not 64-bit stores in two steps. Of a page that is refused when it can be
-	 * mapped writable, the first one is emulated and has that come true.
+	 * A guest that is not 64-bit stores in two steps. KVM refuses the page only once it could
+	 * map it writable: it emulates the first step, which makes the host's entry writable.
 	 */
 	if (kit_mode() != VCPU_LONG && row->scene == MKWRITE && expected == DONE && want == 0x77 &&
 	    !page_usable(&b.start[page])) {
@@ -180,14 +180,15 @@ static void test(struct vcpu *v, const struct row *row, enum pfnmap_kind kind, u
 	if (!tap_ok(is_result(&out, expected) && after == want &&
 			    (expected != DONE || row->how != READ || out.result == code) &&
 			    (expected != DONE || row->how != EXEC || out.result == 0x99),
-		    "%s page %u: %s: %s", buf_name(&b), page, row->name, result_names[expected]))
+		    "%s page %u: %s %s", buf_name(&b), page, row->name, result_names[expected]))
 		tap_diag("%s, content %#llx", guest_describe(&out), (unsigned long long)after);
 	if (row->scene == MKWRITE)
 		tap_is(buf_stats(&b).mkwrites, (uint32_t)want == 0x77,
-		       "%s page %u: %s: pfn_mkwrite calls", buf_name(&b), page, row->name);
+		       "%s page %u: %s: number of pfn_mkwrite calls", buf_name(&b), page,
+		       row->name);
 
 	VMM_MUST(vm_slot_delete(v->vm, KIT_SLOT));
-	buf_end(&b, "page %u: %s: as before", page, row->name);
+	buf_end(&b, "page %u: %s: counts and flags are unchanged", page, row->name);
 }
 
 int main(void)

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * refuse - when the driver's fault handler ends in SIGBUS, KVM_RUN fails with EFAULT and nothing
- * else happens; when the driver serves faults again, the guest goes on with the same instruction.
+ * refuse - When the driver's fault handler returns SIGBUS, KVM_RUN fails with EFAULT and nothing
+ * else happens; when the driver serves faults again, the guest continues with the same instruction.
  *
- * Contract: 3, 7. Both variants pass, each on the pages that it can map: what the host cannot have,
- * no guest gets.
+ * Contract: 3, 7. Both variants pass, each on the pages that it can map: a guest does not get what
+ * the host cannot have.
  *
  * Seen to fail: an MMU notifier that does not zap; a fault that keeps its reference.
  */
@@ -31,23 +31,25 @@ static void test_access(struct vcpu *v, struct buf *b, enum kit_access access, u
 
 	buf_do(b, PFNMAP_REFUSE, 1);
 	kit_touch(v, access, gpa, 7, &out);
-	tap_ok(out.end == GUEST_DONE, "%s: what is mapped stays mapped: %s: %s", buf_name(b),
+	tap_ok(out.end == GUEST_DONE, "%s: a mapped page stays mapped: %s: %s", buf_name(b),
 	       kit_access_names[access], guest_describe(&out));
 	buf_set_word(b, offset, code);
 
 	buf_do(b, PFNMAP_REVOKE, 0);
 	kit_touch(v, access, gpa, 7, &out);
-	tap_ok(kit_efault(&out), "%s: %s refused: %s", buf_name(b), kit_access_names[access],
-	       guest_describe(&out));
-	tap_ok(guest_resume(v, &out) && kit_efault(&out), "%s: refused again", buf_name(b));
-	tap_ok(buf_word(b, offset) == code, "%s: content untouched", buf_name(b));
+	tap_ok(kit_efault(&out), "%s: %s fails with EFAULT: %s", buf_name(b),
+	       kit_access_names[access], guest_describe(&out));
+	tap_ok(guest_resume(v, &out) && kit_efault(&out), "%s: the resumed access fails again",
+	       buf_name(b));
+	tap_ok(buf_word(b, offset) == code, "%s: the content is unchanged", buf_name(b));
 
 	buf_do(b, PFNMAP_REFUSE, 0);
 	guest_resume(v, &out);
 	tap_ok(out.end == GUEST_DONE && buf_word(b, offset) == (access == KIT_WRITE ? 7 : code) &&
 		       (access != KIT_READ || out.result == code) &&
 		       (access != KIT_EXEC || out.result == 0x4321),
-	       "%s: then it goes on: %s", buf_name(b), guest_describe(&out));
+	       "%s: the access completes once the driver serves: %s", buf_name(b),
+	       guest_describe(&out));
 }
 
 static void test(struct vcpu *v, const struct pfnmap_create *spec)
@@ -64,7 +66,7 @@ static void test(struct vcpu *v, const struct pfnmap_create *spec)
 		test_access(v, &b, access, offset);
 	}
 	VMM_MUST(vm_slot_delete(v->vm, KIT_SLOT));
-	buf_end(&b, "as before");
+	buf_end(&b, "counts and flags are unchanged");
 }
 
 int main(void)

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * revoke - a driver takes all its page table entries away under running guests, again and again;
- * they read, add and execute on, no update is lost, and each revocation makes them fault again.
+ * revoke - A driver takes all its page table entries away under running guests, over and over: the
+ * guests keep reading, adding and executing, no update is lost, and each revocation makes them
+ * fault again.
  *
  * Contract: 3. Both variants pass, each on the pages that it can map; the storm is for patched KVM,
- * which looks again after a lookup that raced.
+ * which repeats a lookup that raced.
  *
- * Seen to fail: an MMU notifier that does not zap; marks of all pages (warnings); no retry of
- * a lookup that raced.
+ * Seen to fail: an MMU notifier that does not zap; KVM marking all pages (by warnings); a lookup
+ * that raced and is not repeated.
  */
 #include <unistd.h>
 
@@ -47,12 +48,12 @@ static void test(struct loops *l, const struct pfnmap_create *spec)
 	why = loops_stop(l);
 	if (!tap_ok(!why && !stalled, "%s: guests survive %d revocations", buf_name(&b), ROUNDS))
 		tap_diag("round %d: %s", round, why ? why : "no progress, or no fault followed");
-	buf_end(&b, "as before");
+	buf_end(&b, "counts and flags are unchanged");
 }
 
 /*
- * The driver does not wait for the guests: now and then it takes an entry away between its fault
- * handler and KVM's look at what that inserted. Stock fails KVM_RUN with EFAULT then, by chance.
+ * The driver does not wait for the guests: now and then it takes an entry away after its fault
+ * handler inserted it and before KVM looks at it. Stock then fails KVM_RUN with EFAULT, by chance.
  */
 static void test_storm(void)
 {
@@ -71,7 +72,7 @@ static void test_storm(void)
 	why = loops_stop(&l);
 	if (!tap_ok(!why, "%s: guests survive %d revocations in a row", buf_name(&b), STORM))
 		tap_diag("%s", why);
-	buf_end(&b, "as before");
+	buf_end(&b, "counts and flags are unchanged");
 	loops_exit(&l);
 }
 

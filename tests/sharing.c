@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Two VMs, and two slots of one VM, have the same buffer: each sees the other's stores, the
- * driver takes the pages away from all of them at once, and what one gives up the other keeps.
+ * sharing - Two VMs, and two memslots of one VM, share a buffer: each sees the other's stores, the
+ * driver takes the pages away from both at once, and what one gives up the other keeps.
  *
- * Contract: 3, and 7 for the refcounted kinds. Page counts are equal at the end. On stock KVM
- * guests cannot use the tails of chunks at all, so there all but one check only touch the first
- * page of each.
+ * Contract: 3, and 7 for the refcounted kinds. Page counts are equal at the end. On stock KVM a
+ * guest cannot use the tails of chunks, so all checks but one use only the first page of each.
  *
- * Seen to fail: with the MMU notifier's zapping left out.
+ * Seen to fail: an MMU notifier that does not zap.
  */
 #include "tests/lib/kit.h"
 #include "tests/lib/loop.h"
@@ -49,7 +48,7 @@ static void test_both(struct vcpu **v, const uint64_t *gpa, const struct buf *b,
 	for (int i = 0; i < 2; i++) {
 		call(v[i], GUEST_PATTERN, b, gpa[i], 77 + i);
 		tap_is(call(v[1 - i], GUEST_VERIFY, b, gpa[1 - i], 77 + i), 0,
-		       "%s, %s: %d sees what %d wrote", buf_name(b), who, 1 - i, i);
+		       "%s, %s: guest %d sees what guest %d wrote", buf_name(b), who, 1 - i, i);
 	}
 
 	/* Both count in the same words while the driver replaces the pages. */
@@ -74,7 +73,7 @@ static void test_both(struct vcpu **v, const uint64_t *gpa, const struct buf *b,
 		loop_wait(&l[i], 2);
 		loop_end(&l[i]);
 		tap_ok(l[i].out.end == GUEST_DONE && !l[i].mmio && !l[i].efault,
-		       "%s, %s: %d counts while the pages move: %s", buf_name(b), who, i,
+		       "%s, %s: guest %d counts while the pages move: %s", buf_name(b), who, i,
 		       guest_describe(&l[i].out));
 		sum += guest_progress(v[i]);
 	}
@@ -83,10 +82,11 @@ static void test_both(struct vcpu **v, const uint64_t *gpa, const struct buf *b,
 	tap_ok(!wrong, "%s, %s: no increment is lost: %u of %u words are not %u", buf_name(b), who,
 	       wrong, words, sum);
 	old = buf_check_old(b);
-	tap_ok(!old.changed && !old.bad_counts, "%s, %s: no old page is touched", buf_name(b), who);
+	tap_ok(!old.changed && !old.bad_counts,
+	       "%s, %s: KVM leaves the old pages and their counts alone", buf_name(b), who);
 }
 
-/* v goes on while its like is taken away by `remove`. */
+/* v keeps running while remove() takes its peer away. */
 static void test_survivor(struct vcpu *v, uint64_t gpa, const struct buf *b, const char *who,
 			  void (*remove)(void *arg), void *arg)
 {
@@ -109,7 +109,7 @@ static void test_survivor(struct vcpu *v, uint64_t gpa, const struct buf *b, con
 	for (uint64_t off = 0; off < b->size; off += buf_stride(b))
 		wrong += (uint32_t)buf_word(b, off) != guest_progress(v);
 	tap_ok(l.out.end == GUEST_DONE && !l.mmio && !l.efault && !wrong,
-	       "%s: the other goes on when one %s is gone: %s", buf_name(b), who,
+	       "%s: the guest keeps running when the other %s is gone: %s", buf_name(b), who,
 	       guest_describe(&l.out));
 }
 
@@ -119,12 +119,12 @@ static void open_shared(struct buf *b, const struct pfnmap_create *spec)
 	buf_map(b, KIT_RW);
 }
 
-/* Close it, when its pages are as buf_mark() found them after they moved. */
+/* Check that the pages are as buf_mark() found them after they moved, and close the buffer. */
 static void close_shared(struct buf *b)
 {
 	const char *changes = buf_changes(b);
 
-	tap_ok(!changes, "%s: the pages are as before: %s", buf_name(b), changes ?: "yes");
+	tap_ok(!changes, "%s: counts and flags are unchanged: %s", buf_name(b), changes ?: "yes");
 	buf_close(b);
 }
 
@@ -177,16 +177,16 @@ static void test_slots(const struct pfnmap_create *spec)
 		v[i] = vcpu_create(vm, kit_mode());
 		VMM_MUST(vm_slot_set(vm, KIT_SLOT + i, gpa[i], b.size, b.map, 0));
 	}
-	test_both(v, gpa, &b, "two slots");
+	test_both(v, gpa, &b, "two memslots");
 	buf_mark(&b);
-	test_survivor(v[1], gpa[1], &b, "slot", remove_slot, vm);
+	test_survivor(v[1], gpa[1], &b, "memslot", remove_slot, vm);
 	for (int i = 0; i < 2; i++)
 		vcpu_destroy(v[i]);
 	vm_destroy(vm);
 	close_shared(&b);
 }
 
-/* What only patched KVM can do: a tail page, seen from two slots. */
+/* What only patched KVM can do: use a tail page through two memslots. */
 static void test_tail(void)
 {
 	struct vm *vm = vm_create(0);
@@ -201,10 +201,10 @@ static void test_tail(void)
 	kit_touch(v, KIT_READ, OTHER_GPA + KIT_PAGE, 0, &read);
 	if (kit_takes_all())
 		tap_ok(write.end == GUEST_DONE && read.end == GUEST_DONE && read.result == 42,
-		       "a tail page in two slots works: %s", guest_describe(&read));
+		       "a tail page in two memslots works: %s", guest_describe(&read));
 	else
 		tap_ok(kit_efault(&write) && kit_efault(&read),
-		       "a tail page in two slots is refused in both: %s", guest_describe(&read));
+		       "a tail page in two memslots is refused in both: %s", guest_describe(&read));
 	vcpu_destroy(v);
 	vm_destroy(vm);
 	close_shared(&b);

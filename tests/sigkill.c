@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * sigkill - a VMM that is killed while its vCPUs are in the guest, touching a buffer, leaves no
- * trace in the pages: counts, mapcounts and the flags of non-refcounted pages are as before.
+ * sigkill - A VMM that is killed while its guest is using a buffer leaves no trace in the pages:
+ * counts, mapcounts and the flags of non-refcounted pages are unchanged.
  *
  * Contract: 3, 7. Both variants pass, each on the pages that it can map.
  *
@@ -29,7 +29,7 @@ static const struct pfnmap_create specs[] = {
 	{ .kind = PFNMAP_MIXED, .pages = 64, .insert = PFNMAP_INSERT_AROUND },
 };
 
-/* Run guests that write to the buffer for ever; say on the pipe that they do. Never returns. */
+/* Run guests that write to the buffer forever, and say so on the pipe. Never returns. */
 static void vmm(struct buf *b, int tell)
 {
 	struct guest_cmd cmd = {
@@ -76,7 +76,7 @@ static void test(const struct pfnmap_create *spec)
 		vmm(&b, fds[1]);
 	}
 	close(fds[1]);
-	tap_is(read(fds[0], &c, 1), 1, "%s: guests write to it", buf_name(&b));
+	tap_is(read(fds[0], &c, 1), 1, "%s: the guests write to the buffer", buf_name(&b));
 	close(fds[0]);
 	kill(pid, SIGKILL);
 	if (waitpid(pid, &status, 0) != pid)
@@ -84,7 +84,7 @@ static void test(const struct pfnmap_create *spec)
 	tap_ok(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%s: the VMM is killed",
 	       buf_name(&b));
 	tap_is(buf_stats(&b).mappings, 0, "%s: no mapping is left", buf_name(&b));
-	buf_end(&b, "as before");
+	buf_end(&b, "counts and flags are unchanged");
 }
 
 int main(void)

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memslots over non-refcounted memory are deleted, moved and created again while vCPUs use them:
- * no access goes to the old place once the ioctl has returned, and none is lost in the new one.
+ * slots - Memslots over a driver's memory are deleted, moved and created again while vCPUs use
+ * them: no access goes to the old place once the ioctl has returned, and none is lost in the new
+ * one.
  *
- * Contract: 3, and 7 for the refcounted kinds. Page counts are equal at the end. On stock KVM
- * guests cannot use the tails of chunks at all, so there the loops only touch the first page of
- * each.
+ * Contract: 3, and 7 for the refcounted kinds. Page counts are equal at the end. On stock KVM a
+ * guest cannot use the tails of chunks, so the loops use only the first page of each.
  *
- * Seen to fail: with the zapping of a deleted slot's SPTEs left out.
+ * Seen to fail: a KVM that does not zap the SPTEs of a deleted memslot.
  */
 #include <string.h>
 
@@ -16,7 +16,7 @@
 
 #define OTHER_GPA (KIT_GPA + 0x10000000ull)
 #define ROUNDS	  8
-#define BASE	  0x1000000ull /* first value of a vCPU's passes, times its number */
+#define BASE	  0x1000000ull /* first value of vCPU 0's passes; vCPU 1's is twice that */
 
 static const struct pfnmap_create kinds[] = {
 	{ .kind = PFNMAP_NONCOMPOUND, .order = 4, .insert = PFNMAP_INSERT_AROUND, .pages = 64 },
@@ -25,7 +25,7 @@ static const struct pfnmap_create kinds[] = {
 	{ .kind = PFNMAP_SHMEM, .insert = PFNMAP_INSERT_ONE, .pages = 64 },
 };
 
-/* The loop of vCPU `number`: its word of every usable page, with values that say who and when. */
+/* The loop of vCPU `number`: its word of every usable page, with values per vCPU and pass. */
 static struct guest_cmd fill(const struct buf *b, uint64_t gpa, unsigned int number)
 {
 	return (struct guest_cmd){
@@ -48,7 +48,7 @@ static bool complete(const struct buf *b, const struct loop *l, unsigned int num
 	return true;
 }
 
-/* Is a buffer that no slot leads to left alone? */
+/* Is a buffer without a memslot left alone? */
 static bool still(const struct buf *b, struct loop *l)
 {
 	char *before = vm_anon(b->size, KIT_PAGE);
@@ -56,13 +56,13 @@ static bool still(const struct buf *b, struct loop *l)
 
 	memcpy(before, b->map, b->size);
 	if (!loop_wait_more(&l->mmio))
-		tap_bail("no access to the missing slot");
+		tap_bail("no access to the missing memslot");
 	same = !memcmp(before, b->map, b->size);
 	munmap(before, b->size);
 	return same;
 }
 
-/* Delete, and create over another buffer, and back. */
+/* Delete the memslot and create it over the other buffer, by turns. */
 static void test_recreate(struct vm *vm, struct vcpu *v, struct buf *b)
 {
 	bool left_alone = true, filled = true;
@@ -81,15 +81,15 @@ static void test_recreate(struct vm *vm, struct vcpu *v, struct buf *b)
 		loop_wait(&l, 2);
 		left_alone &= buf_word(old, 0) < buf_word(new, 0);
 	}
-	tap_is(loop_end(&l), 0, "%s: the guest outlives %d times delete and create", buf_name(b),
+	tap_is(loop_end(&l), 0, "%s: the guest survives %d deletions and creations", buf_name(b),
 	       ROUNDS);
 	filled = complete(&b[ROUNDS % 2], &l, 0);
-	tap_ok(left_alone, "%s: no store reaches what a deleted slot showed", buf_name(b));
-	tap_ok(filled, "%s: every store reaches what the new slot shows", buf_name(b));
+	tap_ok(left_alone, "%s: no store reaches the buffer of a deleted memslot", buf_name(b));
+	tap_ok(filled, "%s: every store reaches the buffer of the new memslot", buf_name(b));
 	VMM_MUST(vm_slot_delete(vm, KIT_SLOT));
 }
 
-/* Move to and fro between two places, each with a vCPU that uses nothing else. */
+/* Move the memslot back and forth between two places, each of which one vCPU uses. */
 static void test_move(struct vm *vm, struct vcpu **v, const struct buf *b)
 {
 	struct guest_cmd cmd[2] = { fill(b, KIT_GPA, 0), fill(b, OTHER_GPA, 1) };
@@ -112,11 +112,11 @@ static void test_move(struct vm *vm, struct vcpu **v, const struct buf *b)
 	for (int i = 0; i < 2; i++) {
 		bool slot_here = i == ROUNDS % 2;
 
-		tap_is(loop_end(&l[i]), 0, "%s: vCPU %d outlives %d moves", buf_name(b), i, ROUNDS);
+		tap_is(loop_end(&l[i]), 0, "%s: vCPU %d survives %d moves", buf_name(b), i, ROUNDS);
 		filled &= complete(b, &l[i], i) == slot_here;
 	}
-	tap_ok(here, "%s: nothing is stored through the place that the slot left", buf_name(b));
-	tap_ok(filled, "%s: everything is stored through the place that it went to", buf_name(b));
+	tap_ok(here, "%s: no store goes through the place that the memslot left", buf_name(b));
+	tap_ok(filled, "%s: every store goes through the place that it moved to", buf_name(b));
 	VMM_MUST(vm_slot_delete(vm, KIT_SLOT));
 }
 
@@ -139,13 +139,13 @@ static void test_kind(const struct pfnmap_create *spec)
 	for (int i = 0; i < 2; i++) {
 		const char *changes = buf_changes(&b[i]);
 
-		tap_ok(!changes, "%s: the pages are as before: %s", buf_name(&b[i]),
+		tap_ok(!changes, "%s: counts and flags are unchanged: %s", buf_name(&b[i]),
 		       changes ?: "yes");
 		buf_close(&b[i]);
 	}
 }
 
-/* What stock KVM cannot do with such a slot, and patched can. */
+/* What only patched KVM can do: use a tail page in such a memslot. */
 static void test_tail(void)
 {
 	struct vm *vm = vm_create(0);
@@ -165,7 +165,7 @@ static void test_tail(void)
 			ok += kit_efault(&out) && !buf_word(&b, KIT_PAGE);
 		VMM_MUST(vm_slot_delete(vm, KIT_SLOT));
 	}
-	tap_is(ok, ROUNDS, "a tail page in a slot that is created again and again: %s",
+	tap_is(ok, ROUNDS, "a tail page has the same result each time the memslot is created: %s",
 	       guest_describe(&out));
 	vcpu_destroy(v);
 	vm_destroy(vm);

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * CVE-2021-22543 stays impossible: however often KVM looks up, maps and releases pages that nobody
- * refcounts, by every path there is, their reference counts are those of the allocation at the end.
+ * underflow - CVE-2021-22543 stays impossible: however often KVM looks up, maps and releases
+ * non-refcounted pages, by page faults, for its own mappings and for the kvmclock, their reference
+ * counts are as allocated in the end.
  *
- * Contract: 2, 3, 4. Stock and patched KVM must both pass, for the hole is closed in both: in stock
- * KVM by refusing such pages, in the patched one by knowing which reference is whose. Of its own
- * mappings patched KVM makes none here, unless allow_unsafe_mappings lets it make them all. An
- * underflow would show in the pages' counts, in chunks that the exporter cannot free, or as a "Bad
- * page" in the kernel log.
+ * Contract: 2, 3, 4. Both variants pass, because the hole is closed in both: stock KVM refuses such
+ * pages, patched KVM knows which references it holds. Patched KVM does not map any of the pages for
+ * itself, unless allow_unsafe_mappings lets it map them all. An underflow would show in the pages'
+ * counts, in chunks that the exporter cannot free, or as a "Bad page" in the kernel log.
  *
- * Seen to fail: with kvm_vcpu_unmap() putting every page (unsafe), and with page faults putting
- * every page; with KVM mapping for itself what has a count.
+ * Seen to fail: a kvm_vcpu_unmap() that puts every page (unsafe); page faults that put every page;
+ * a KVM that maps every page with a count for itself.
  */
 #include <stdlib.h>
 
@@ -26,7 +26,7 @@ static const struct pfnmap_create kinds[] = {
 	{ .kind = PFNMAP_SINGLE, .insert = PFNMAP_INSERT_ALL, .pages = PAGES },
 };
 
-/* What the paths came to, so that the test says what it tested. */
+/* How often a path was tried and worked, so that the test can report it. */
 struct tally {
 	unsigned int tried, worked;
 };
@@ -37,7 +37,7 @@ static void call(struct vcpu *v, struct tally *t, const struct guest_cmd *cmd)
 	t->worked += !guest_call(v, cmd, NULL);
 }
 
-/* Every path to the page at gpa: page faults, KVM's mapping of a VMCB, the kvmclock cache. */
+/* Reach the page at gpa by page faults, by KVM's mapping of a VMCB and by the kvmclock cache. */
 static void use_page(struct vcpu *v, uint64_t gpa, struct tally *fault, struct tally *direct)
 {
 	call(v, fault, &(struct guest_cmd){ .op = GUEST_READ, .gpa = gpa, .len = 8 });
@@ -67,10 +67,10 @@ static void test_kind(const struct pfnmap_create *spec, bool unsafe)
 		struct vcpu *v = vcpu_create(vm, VCPU_LONG);
 
 		VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
-		/* All pages in four rounds, so that neighbours are not there by fault-around. */
+		/* A different quarter of the pages in each round. */
 		for (uint32_t i = round % 4; i < PAGES; i += 4)
 			use_page(v, KIT_GPA + (uint64_t)i * KIT_PAGE, &fault, &direct);
-		/* Now the driver takes the mappings away, now the slot. */
+		/* By turns the driver takes its entries away, and the VMM deletes the memslot. */
 		if (round % 2)
 			buf_do(&b, PFNMAP_REVOKE, 0);
 		else
@@ -79,9 +79,9 @@ static void test_kind(const struct pfnmap_create *spec, bool unsafe)
 		vm_destroy(vm);
 	}
 
-	tap_is(fault.worked * PAGES, fault.tried * usable, "%s: %u of %u accesses find their page",
+	tap_is(fault.worked * PAGES, fault.tried * usable, "%s: %u of %u accesses succeed",
 	       buf_name(&b), fault.worked, fault.tried);
-	/* Before a VMRUN the guest itself writes the VMCB. */
+	/* Before a VMRUN the guest itself writes to the VMCB. */
 	if (unsafe) {
 		vmsave = PAGES;
 		vmrun = usable;
@@ -89,13 +89,13 @@ static void test_kind(const struct pfnmap_create *spec, bool unsafe)
 		vmsave = vmrun = tap_kvm_patched() ? 0 : refcounted;
 	}
 	tap_is(direct.worked * PAGES * 2, direct.tried * (vmsave + vmrun),
-	       "%s: %u of %u of KVM's own mappings come about", buf_name(&b), direct.worked,
+	       "%s: KVM makes %u of %u mappings for itself", buf_name(&b), direct.worked,
 	       direct.tried);
 	changes = buf_changes(&b);
 	tap_ok(!changes, "%s: all counts are as allocated: %s", buf_name(&b), changes ?: "yes");
 	buf_do(&b, PFNMAP_FREE, PFNMAP_KEEP_OLD);
-	tap_is(buf_check_old(&b).bad_counts, 0, "%s: and so when the driver frees the pages",
-	       buf_name(&b));
+	tap_is(buf_check_old(&b).bad_counts, 0,
+	       "%s: they are still so when the driver frees the pages", buf_name(&b));
 	buf_close(&b);
 }
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * userfault - a guest that touches memory which is not there yet waits until somebody provides the
- * page, and then goes on: the lookup that must not wait says so, and the one that may does.
+ * userfault - A guest that touches memory that is not there yet waits until user space provides the
+ * page, and then continues: the lookup that must not wait says so, and the one that may wait does.
  *
- * Contract: 1 (what a lookup that fails is told), 7. Both variants pass: page faults of refcounted
- * memory are what they were.
+ * Contract: 1 (what a failed lookup reports), 7. Both variants pass: page faults of refcounted
+ * memory work as before.
  *
- * Seen to fail: the second lookup, which waits, left out.
+ * Seen to fail: a KVM without the second lookup, which waits.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -85,7 +85,8 @@ int main(void)
 		memcpy(&word, p + i * KIT_PAGE, sizeof(word));
 		tap_ok(out.end == GUEST_DONE && word == VALUE + add &&
 			       out.result == (add ? (uint32_t)VALUE : VALUE),
-		       "page %u: %s: %s", i, add ? "it adds" : "it reads", guest_describe(&out));
+		       "page %u: the guest %s: %s", i, add ? "adds to it" : "reads it",
+		       guest_describe(&out));
 	}
 	vcpu_destroy(v);
 	vm_destroy(vm);

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The driver takes back the virtual-APIC page of a nested guest while that guest runs on Intel: the
- * page is not written any more, for KVM never mapped it.
+ * vapic_moved - A driver takes back the virtual-APIC page of a nested guest while that guest runs
+ * on Intel: the page is not written afterwards, because KVM never mapped it.
  *
  * Contract: 4. KVM maps the page at VMLAUNCH and keeps the mapping until the nested guest ends,
- * without a notifier, and the processor writes to it by itself. Here the nested guest stores to an
- * address where no memslot is, and user space, which has to carry that out, has the driver move the
- * buffer before the nested guest goes on and loads CR8. Stock KVM has the old page written every
- * time, although it holds a reference, as far as it can get one. Patched KVM refuses VMLAUNCH.
- * Where no driver can take the page away, in ordinary memory and in a VM_MIXEDMAP mapping, the
- * nested guest goes on and its CR8 is in the page.
+ * without a notifier, and the processor itself writes to the page. Here the nested guest stores to
+ * an address without a memslot, and user space, which must carry out the store, has the driver move
+ * the buffer before the nested guest continues and loads CR8. With stock KVM the old page is
+ * written every time, although KVM holds a reference wherever it can get one. Patched KVM refuses
+ * VMLAUNCH. Where no driver can take the page away, in ordinary memory and in a VM_MIXEDMAP
+ * mapping, the nested guest continues and its CR8 is in the page.
  *
- * Seen to fail: KVM mapping for itself what has a count, for each kind of page the old one written
- * in 3 of 3 rounds.
+ * Seen to fail: a KVM that maps every page with a count for itself; for each kind of page the old
+ * one is written in 3 of 3 rounds.
  */
 #include <string.h>
 #include <unistd.h>
@@ -44,7 +44,7 @@ static const struct place {
 	/* clang-format on */
 };
 
-/* Does user space have to carry out the nested guest's store? */
+/* Is user space to carry out the nested guest's store? */
 static bool at_store(const struct vcpu *v, const struct guest_outcome *out, uint64_t value)
 {
 	return out->end == GUEST_EXIT && out->exit_reason == KVM_EXIT_MMIO && out->mmio_write &&
@@ -56,7 +56,7 @@ static void test(const struct place *p, uint32_t paging)
 	bool refused = tap_kvm_patched() && p->what == MOVED;
 	const char *with = paging ? "with EPT" : "without EPT";
 	uint64_t tpr = (uint64_t)p->page * KIT_PAGE + VIRTUAL_TPR;
-	/* Without a local APIC KVM intercepts CR8 and writes it nowhere. */
+	/* Without a local APIC KVM intercepts CR8 and does not write it to memory. */
 	struct vm *vm = vm_create(VM_IRQCHIP);
 	struct vcpu *v = vcpu_create(vm, VCPU_LONG);
 	int stopped = 0, done = 0, written = 0, kept = 0;
@@ -103,14 +103,14 @@ static void test(const struct place *p, uint32_t paging)
 		}
 	}
 	tap_is(stopped, refused ? 0 : ROUNDS, "%s, %s: %s", p->name, with,
-	       refused ? "the nested guest never runs" : "the nested guest stores to nowhere");
+	       refused ? "the nested guest never runs" :
+			 "the nested guest's store exits to user space");
 	tap_is(done, ROUNDS, "%s, %s: %s: %s", p->name, with,
-	       refused ? "VMLAUNCH is refused" : "the nested guest ends well",
-	       guest_describe(&out));
+	       refused ? "VMLAUNCH is refused" : "the nested guest finishes", guest_describe(&out));
 	if (p->what == MOVED) {
 		tap_is(written, refused ? 0 : ROUNDS, "%s, %s: old pages are %s", p->name, with,
 		       refused ? "not written" : "written, each time");
-		tap_is(kept, 0, "%s, %s: new ones are not", p->name, with);
+		tap_is(kept, 0, "%s, %s: new pages are not written", p->name, with);
 	} else {
 		tap_is(kept, ROUNDS, "%s, %s: its CR8 is in the page", p->name, with);
 	}
@@ -125,7 +125,8 @@ static void test(const struct place *p, uint32_t paging)
 int main(void)
 {
 	if (access("/sys/module/kvm_intel", F_OK))
-		tap_skip_all("virtual-APIC pages are Intel's, see vmcb_moved");
+		tap_skip_all(
+			"virtual-APIC pages exist on Intel only; vmcb_moved is the test for AMD");
 	kit_start();
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
 		test(&places[i], 0);

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The VMM forks, moves its mapping, unmaps it in part or in whole and puts other memory in its
- * place while the guest runs: the guest always uses what the host address says at that moment, or
- * EFAULT.
+ * vma_games - The VMM forks, moves its mapping, unmaps it in part or in whole and puts other memory
+ * in its place while the guest runs: the guest always uses what the host address maps at that
+ * moment, or gets EFAULT.
  *
- * Contract: 3, and 7 for the refcounted kinds. Page counts are equal while the VM lives on
- * without the mapping. On stock KVM guests cannot use the tails of chunks at all, so there all
- * but one check only touch the first page of each.
+ * Contract: 3, and 7 for the refcounted kinds. Page counts are equal while the VM lives on without
+ * the mapping. On stock KVM a guest cannot use the tails of chunks, so all checks but one use only
+ * the first page of each.
  *
- * Seen to fail: with the MMU notifier's zapping left out.
+ * Seen to fail: an MMU notifier that does not zap.
  */
 #include <errno.h>
 #include <string.h>
@@ -27,7 +27,7 @@ static const struct pfnmap_create kinds[] = {
 	{ .kind = PFNMAP_SHMEM, .insert = PFNMAP_INSERT_ONE, .pages = 64 },
 };
 
-/* One VM with one vCPU and the whole buffer as its slot. */
+/* One VM with one vCPU and the whole buffer as its memslot. */
 struct game {
 	struct buf b;
 	struct vm *vm;
@@ -65,7 +65,7 @@ static bool end(struct game *g)
 	return right && g->l.out.end == GUEST_DONE && !g->l.mmio;
 }
 
-/* In the child: the inherited mapping shows the guest's counting, and gives way page by page. */
+/* In the child: see the guest count in the inherited mapping, store a word, unmap a page. */
 static int child(const struct buf *b, int number)
 {
 	volatile uint64_t *count = (void *)b->map;
@@ -95,11 +95,11 @@ static void test_fork(struct game *g)
 		ok += !status && buf_word(&g->b, 8) == (uint64_t)i + 1;
 	}
 	tap_is(ok, FORKS, "%s: children share the memory with the guest", buf_name(&g->b));
-	tap_ok(end(g) && !g->l.efault, "%s: and come and go without a trace in the guest",
+	tap_ok(end(g) && !g->l.efault, "%s: the guest counts on as children come and go",
 	       buf_name(&g->b));
 }
 
-/* Wait until the guest misses its memory, and see that the VM holds on to nothing meanwhile. */
+/* Wait until the guest gets EFAULT; true if the VM holds on to no page meanwhile. */
 static bool misses(struct game *g)
 {
 	const char *changes;
@@ -136,7 +136,8 @@ static void test_mremap(struct game *g)
 	move_to(g, away);
 	missed = misses(g);
 	move_to(g, home);
-	tap_ok(missed && end(g), "%s: mremap away is EFAULT, and back is as before",
+	tap_ok(missed && end(g),
+	       "%s: mremap away gives EFAULT, and the guest counts on after mremap back",
 	       buf_name(&g->b));
 
 	away = reserve(g);
@@ -147,9 +148,10 @@ static void test_mremap(struct game *g)
 	VMM_MUST(vm_slot_set(g->vm, KIT_SLOT, KIT_GPA, g->b.size, g->b.map, 0));
 	loop_wait(&g->l, 2);
 	loop_end(&g->l);
-	/* In between there was no slot, so that increments may have gone to an MMIO exit. */
+	/* In between there was no memslot, so increments may have ended in MMIO exits. */
 	tap_ok(missed && g->l.out.end == GUEST_DONE && buf_word(&g->b, 0) > 2,
-	       "%s: the slot follows the mapping: %s", buf_name(&g->b), guest_describe(&g->l.out));
+	       "%s: the memslot can follow the mapping: %s", buf_name(&g->b),
+	       guest_describe(&g->l.out));
 }
 
 static void map_back(struct game *g, uint64_t offset, uint64_t len)
@@ -170,7 +172,8 @@ static void test_munmap(struct game *g)
 	munmap(g->b.map, g->b.size);
 	missed = misses(g) && !buf_stats(&g->b).mappings;
 	map_back(g, 0, g->b.size);
-	tap_ok(missed && end(g), "%s: munmap is EFAULT, mmap again at the address as before",
+	tap_ok(missed && end(g),
+	       "%s: munmap gives EFAULT, and the guest counts on after a new mmap",
 	       buf_name(&g->b));
 
 	munmap(g->b.map + hole, stride);
@@ -185,11 +188,11 @@ static void test_munmap(struct game *g)
 	map_back(g, hole, stride);
 	guest_resume(g->v, &in);
 	tap_ok(in.end == GUEST_DONE && buf_word(&g->b, hole) == 103,
-	       "%s: the hole is filled and the store succeeds: %s", buf_name(&g->b),
+	       "%s: the store succeeds once the hole is filled: %s", buf_name(&g->b),
 	       guest_describe(&in));
 }
 
-/* Ordinary memory takes the place of the buffer at the same host address. */
+/* Ordinary memory replaces the buffer at the same host address. */
 static void test_replace(struct game *g)
 {
 	uint64_t *map = (void *)g->b.map;
@@ -201,13 +204,13 @@ static void test_replace(struct game *g)
 	stopped = buf_word(&g->b, 0);
 	loop_wait(&g->l, 2);
 	tap_ok(buf_word(&g->b, 0) == stopped && *(volatile uint64_t *)map,
-	       "%s: other memory at the address is what the guest uses then", buf_name(&g->b));
-	tap_ok(!buf_changes(&g->b), "%s: and the pages are as before: %s", buf_name(&g->b),
-	       buf_changes(&g->b) ?: "yes");
+	       "%s: the guest uses the other memory at the address", buf_name(&g->b));
+	tap_ok(!buf_changes(&g->b), "%s: counts and flags are unchanged meanwhile: %s",
+	       buf_name(&g->b), buf_changes(&g->b) ?: "yes");
 	loop_end(&g->l);
 	map_back(g, 0, g->b.size);
 	start(g);
-	tap_ok(end(g), "%s: the buffer is back in its place", buf_name(&g->b));
+	tap_ok(end(g), "%s: the guest uses the buffer once it is mapped back", buf_name(&g->b));
 }
 
 static void test_kind(const struct pfnmap_create *spec)
@@ -224,17 +227,17 @@ static void test_kind(const struct pfnmap_create *spec)
 	test_munmap(&g);
 	test_replace(&g);
 
-	/* Without the mapping but with the VM, whose slot leads nowhere now. */
+	/* The VM remains, with nothing mapped behind its memslot. */
 	buf_unmap(&g.b);
 	changes = buf_changes(&g.b);
-	tap_ok(!changes, "%s: unmapped under the VM, the pages are as before: %s", buf_name(&g.b),
-	       changes ?: "yes");
+	tap_ok(!changes, "%s: counts and flags are unchanged after munmap under the VM: %s",
+	       buf_name(&g.b), changes ?: "yes");
 	buf_close(&g.b);
 	vcpu_destroy(g.v);
 	vm_destroy(g.vm);
 }
 
-/* What only patched KVM can do: a tail page, after the mapping moved. */
+/* What only patched KVM can do: use a tail page after the mapping moved. */
 static void test_tail(void)
 {
 	struct game g = { .vm = vm_create(0) };

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A driver revokes and moves the buffer that a VMCB is in, again and again, while the guest
- * executes VMRUN or VMSAVE with it: KVM writes no page that the driver took back, and where
- * allow_unsafe_mappings lets it map such pages, no instruction of the guest fails because the
- * lookup lost a race.
+ * vmcb_moved - A driver revokes and moves the buffer that a VMCB is in, over and over, while the
+ * guest executes VMRUN or VMSAVE with it: KVM does not write to a page that the driver took back,
+ * and where allow_unsafe_mappings lets it map such pages, no instruction of the guest fails because
+ * a lookup lost a race.
  *
  * Contract: 4, 3. KVM maps a VMCB while it emulates VMRUN, #VMEXIT or VMSAVE, without a notifier.
  *
  *	patched	 never maps the page: each instruction raises #GP, no old page is ever written
- *	unsafe	 every instruction works. Old pages may be written, that is what is unsafe about it,
- *		 and then the guest misses the exit code that was written there
- *	stock	 old pages are written, dozens of times. VMRUN and VMSAVE raise #GP, KVM_RUN fails
- *		 with EFAULT or, for want of the VMCB of a #VMEXIT, ends with a shutdown
+ *	unsafe	 every instruction works. Old pages may be written, which is why this is unsafe; the
+ *		 guest then misses the exit code that was written there
+ *	stock	 old pages are written, dozens of times. VMRUN and VMSAVE raise #GP, and KVM_RUN
+ *		 fails with EFAULT or, without the VMCB of a #VMEXIT, ends with a shutdown
  *
- * How often is said, and not judged. The page is one that has a reference count, so that stock KVM
- * maps it as well, or, if unsafe, any. The host has one processor, cpus=1 in the table, and the
- * driver comes at any moment, see kit_preempt().
+ * The test reports how often, but does not judge that. The page has a reference count, so that
+ * stock KVM maps it as well; if unsafe, any page will do. The host has one processor (cpus=1 in the
+ * table), and the driver interrupts KVM at any moment (see kit_preempt()).
  *
- * Seen to fail: KVM mapping for itself what has a count, in all of the tests, with 1000 to 6400
- * bytes of old pages written in each (6.12); without a lookup that is repeated (unsafe), where of
- * 1500 times that the pages were taken away 41 to 61 had VMSAVE, and up to 4 had VMRUN raise #GP.
+ * Seen to fail: a KVM that maps every page with a count for itself, in all of the tests, with 1000
+ * to 6400 bytes of old pages written in each (6.12); a lookup that is not repeated (unsafe): of
+ * 1500 times that the pages were taken away, 41 to 61 made VMSAVE and up to 4 made VMRUN raise #GP.
  */
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -27,9 +27,9 @@
 
 #include "tests/lib/kit.h"
 
-#define TIMES	     1500u /* that the pages are taken away, for each test */
-#define MIN_TRIES    100u  /* of the guest */
-#define MAX_US	     500   /* from one time to the next */
+#define TIMES	     1500u /* that the pages are taken away, per test */
+#define MIN_TRIES    100u  /* by the guest */
+#define MAX_US	     500   /* between two of these times */
 #define PAGES	     8u
 #define SCRATCH_SLOT 2u
 #define SCRATCH_GPA  0x10000000ull
@@ -57,7 +57,7 @@ static const struct place {
 	/* clang-format on */
 };
 
-/* The guest's side: one instruction after the other, and what came of them. */
+/* The guest's side: one instruction after the other, and the results. */
 struct work {
 	struct guest_cmd cmd;
 	atomic_bool stop;
@@ -91,7 +91,7 @@ static int run(struct vcpu *v, void *arg)
 }
 
 /*
- * Take the pages away, at any moment of what the guest does: by turns all mappings, and the pages
+ * Take the pages away at random moments: by turns revoke all mappings, and move the pages
  * themselves.
  */
 static void take_away(const struct buf *b, const struct work *w)
@@ -141,11 +141,10 @@ static void test(const struct place *p, enum guest_op op, enum kvm_kind kind)
 		 p->name, name, w.tried, w.worked, w.lost, w.gp, w.efault, w.other,
 		 (unsigned long long)old.changed);
 	if (kind == PATCHED) {
-		tap_is(w.gp, w.tried, "%s, %s: each of %u is refused", p->name, name, w.tried);
+		tap_is(w.gp, w.tried, "%s, %s: KVM refuses all %u", p->name, name, w.tried);
 		tap_is(old.changed, 0, "%s, %s: no old page is written", p->name, name);
 	} else if (kind == UNSAFE) {
-		tap_is(w.worked + w.lost, w.tried, "%s, %s: each of %u works", p->name, name,
-		       w.tried);
+		tap_is(w.worked + w.lost, w.tried, "%s, %s: all %u work", p->name, name, w.tried);
 	} else {
 		tap_ok(old.changed, "%s, %s: old pages are written", p->name, name);
 	}
@@ -160,13 +159,13 @@ int main(void)
 	enum kvm_kind kind = !tap_kvm_patched() ? STOCK : param && *param == '1' ? UNSAFE : PATCHED;
 
 	if (!access("/sys/module/kvm_intel", F_OK))
-		tap_skip_all("VMCBs are AMD's, see vapic_moved");
+		tap_skip_all("VMCBs exist on AMD only; vapic_moved is the test for Intel");
 	kit_start();
 	kit_preempt();
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
 		if (places[i].unsafe_only && kind != UNSAFE)
 			continue;
-		/* Before a VMRUN the guest itself writes the VMCB, which takes npt=1 for a tail. */
+		/* Before VMRUN the guest itself writes to the VMCB; in a tail that needs npt=1. */
 		if (kit_takes_all() || !places[i].tail)
 			test(&places[i], GUEST_VMRUN, kind);
 		test(&places[i], GUEST_VMSAVE, kind);
