@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The exporter keeps its word: what pfnmap_exporter.h promises holds for every kind of buffer and
- * every way of inserting, seen from user space alone, without KVM.
+ * exporter_ops - The exporter does what pfnmap_exporter.h promises, for every kind of buffer and
+ * every way of inserting it, as seen from user space alone, without KVM.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +25,7 @@
 #define PAGE	  ((size_t)KIT_PAGE)
 #define PMD_PAGES (KIT_HUGE / KIT_PAGE)
 
-/* In a behaviour: end it with the reason of the failure. */
+/* In a behaviour: end it with the reason for the failure. */
 #define MUST(cond)                            \
 	do {                                  \
 		if (!(cond))                  \
@@ -39,7 +39,7 @@ static void on_fault(int sig)
 	siglongjmp(fault_env, sig);
 }
 
-/* Read (byte < 0) or write a byte; returns the signal that this ended in, or 0. */
+/* Read (byte < 0) or write a byte; returns the signal that this raised, or 0. */
 static int touch(volatile uint8_t *p, int byte)
 {
 	int sig = sigsetjmp(fault_env, 1);
@@ -78,13 +78,13 @@ static int report(int fd, uint32_t first, uint32_t count, struct pfnmap_page *pa
 	return ioctl(fd, PFNMAP_REPORT, &arg);
 }
 
-/* Unlike buf_map(), leaves it to the caller whether that has to work. */
+/* Unlike buf_map(), this may fail. */
 static uint8_t *map_part(const struct buf *b, off_t offset, size_t len)
 {
 	return mmap(NULL, len, KIT_RW, MAP_SHARED, b->fd, offset);
 }
 
-/* A 32-bit kernel does not align a mapping for 2 MiB at once. */
+/* A 32-bit kernel does not align a mapping for 2 MiB entries by itself. */
 static uint8_t *map(const struct buf *b)
 {
 	if (kit_mode() == VCPU_LONG || b->spec.insert != PFNMAP_INSERT_PMD)
@@ -92,13 +92,13 @@ static uint8_t *map(const struct buf *b)
 	return mmap(vm_anon(b->size, KIT_HUGE), b->size, KIT_RW, MAP_SHARED | MAP_FIXED, b->fd, 0);
 }
 
-/* A byte that tells pages, and runs with different seeds, apart. */
+/* A byte that differs between pages, and between seeds. */
 static uint8_t pattern(unsigned int page, unsigned int seed)
 {
 	return page * 7 + page / 256 + seed;
 }
 
-/* The first and the last byte of each page stand for it. */
+/* The first and last byte of each page stand for all of it. */
 static void fill(uint8_t *p, const struct buf *b, unsigned int seed)
 {
 	for (unsigned int i = 0; i < b->spec.pages; i++) {
@@ -117,7 +117,7 @@ static bool filled(const uint8_t *p, const struct buf *b, unsigned int seed)
 	return true;
 }
 
-/* The same as the module sees it, without a mapping. */
+/* The same check through the module, without a mapping. */
 static bool holds(const struct buf *b, unsigned int seed)
 {
 	uint8_t *copy = malloc(b->size);
@@ -133,7 +133,7 @@ static bool has_chunks(uint32_t kind)
 	return kind == PFNMAP_NONCOMPOUND || kind == PFNMAP_COMPOUND || kind == PFNMAP_RESERVED;
 }
 
-/* In 4 MiB there is room for one move. */
+/* The BAR has 4 MiB, which is room for one move. */
 static bool in_bar(uint32_t kind)
 {
 	return kind == PFNMAP_BAR || kind == PFNMAP_DEVICE;
@@ -154,7 +154,7 @@ static const char *content(struct buf *b)
 	fill(p, b, 1);
 	MUST(holds(b, 1));
 
-	/* A write that crosses a page, seen through a second mapping with an offset. */
+	/* A write across a page boundary, seen through a second mapping with an offset. */
 	MUST(pwrite(b->fd, "ab", 2, 3 * PAGE - 1) == 2);
 	q = map_part(b, 2 * PAGE, 2 * PAGE);
 	MUST(q != MAP_FAILED);
@@ -180,7 +180,7 @@ static const char *fault_counts(struct buf *b)
 	MUST(buf_stats(b).faults == (n ? b->spec.pages / n : 0));
 	MUST(buf_stats(b).mkwrites == mkwrites);
 
-	/* After a revocation; now read first, which makes nothing writable. */
+	/* The same after a revocation, but read first, which makes nothing writable. */
 	MUST(!ioctl(b->fd, PFNMAP_REVOKE));
 	MUST(filled(p, b, 1));
 	MUST(buf_stats(b).faults == (n ? 2 * b->spec.pages / n : 1));
@@ -192,7 +192,7 @@ static const char *fault_counts(struct buf *b)
 	return NULL;
 }
 
-/* What a page that nobody maps has to look like. */
+/* Does a page that nobody maps look as it was allocated? */
 static bool as_allocated(const struct buf *b, unsigned int i, const struct pfnmap_page *page)
 {
 	const uint32_t mark = PFNMAP_PAGE_DIRTY | PFNMAP_PAGE_REFERENCED | PFNMAP_PAGE_ACTIVE;
@@ -205,7 +205,7 @@ static bool as_allocated(const struct buf *b, unsigned int i, const struct pfnma
 
 	switch (b->spec.kind) {
 	case PFNMAP_COMPOUND:
-		/* The second page of a compound page keeps its data in the flags' place. */
+		/* The second page of a compound page keeps other data in some of its flags. */
 		if (b->spec.order)
 			flags |= head ? PFNMAP_PAGE_HEAD : PFNMAP_PAGE_TAIL;
 		return page->count == count && (page->flags & ~mark) == flags;
@@ -253,7 +253,7 @@ static const char *counts(struct buf *b)
 	buf_unmap(b);
 	now = buf_report(b);
 	for (unsigned int i = 0; i < b->spec.pages; i++) {
-		/* Counted mappings are the kernel's to mark. */
+		/* The kernel marks the pages of counted mappings by itself. */
 		if (mapped)
 			now[i].flags &= ~(PFNMAP_PAGE_DIRTY | PFNMAP_PAGE_REFERENCED);
 		MUST(!memcmp(&now[i], &b->start[i], sizeof(now[i])));
@@ -285,7 +285,7 @@ static const char *move(struct buf *b)
 	old = buf_check_old(b);
 	MUST(old.pages == b->spec.pages && !old.changed && !old.bad_counts);
 
-	/* The BAR's second half is free for a first move only while the old one is kept. */
+	/* The BAR has room for one move only while the old pages are kept. */
 	if (!in_bar(b->spec.kind)) {
 		MUST(!ioctl(b->fd, PFNMAP_MOVE, 0));
 		MUST(filled(p, b, 2));
@@ -339,7 +339,7 @@ static const char *refuse(struct buf *b)
 	MUST(p != MAP_FAILED);
 	fill(p, b, 1);
 	MUST(!ioctl(b->fd, PFNMAP_REFUSE, 1));
-	MUST(filled(p, b, 1)); /* what is mapped stays mapped */
+	MUST(filled(p, b, 1)); /* a mapped page stays mapped */
 	MUST(!ioctl(b->fd, PFNMAP_REVOKE));
 	MUST(touch(p, -1) == SIGBUS && touch(p + b->size - 1, 1) == SIGBUS);
 
@@ -353,7 +353,7 @@ static const char *refuse(struct buf *b)
 	MUST(filled(p, b, 1));
 	fill(p, b, 2);
 
-	/* Writable only with leave: a page that was only read is refused when written. */
+	/* With mkwrite a page that was only read can still be refused when it is written. */
 	if (b->spec.flags & PFNMAP_CREATE_MKWRITE) {
 		MUST(!ioctl(b->fd, PFNMAP_REVOKE));
 		MUST(!touch(p, -1));
@@ -366,7 +366,7 @@ static const char *refuse(struct buf *b)
 	return NULL;
 }
 
-/* Read a byte and see what happens and how many faults the buffer of that memory takes. */
+/* Read a byte; check the signal, and the number of faults that buffer b takes for it. */
 #define READ(b, p, signal, nr)                               \
 	do {                                                 \
 		uint64_t before_ = buf_stats(b).faults;      \
@@ -376,8 +376,8 @@ static const char *refuse(struct buf *b)
 	} while (0)
 
 /*
- * What else a fault does before it ends in SIGBUS. Of two mappings one is there in full, and the
- * other one has the fault.
+ * What else a fault does before it ends in SIGBUS. Of two mappings one has all its entries, and the
+ * other one takes the fault.
  */
 static const char *refuse_how(struct buf *b, const struct buf *named, uint8_t *there,
 			      unsigned int how)
@@ -391,7 +391,7 @@ static const char *refuse_how(struct buf *b, const struct buf *named, uint8_t *t
 	fill(p, b, 1);
 	MUST(!touch(there, -1));
 	MUST(!ioctl(b->fd, PFNMAP_REFUSE, how));
-	MUST(filled(p, b, 1)); /* what is mapped stays mapped */
+	MUST(filled(p, b, 1)); /* a mapped page stays mapped */
 	READ(named, there, 0, 0);
 
 	READ(b, q, SIGBUS, attempts);
@@ -399,7 +399,7 @@ static const char *refuse_how(struct buf *b, const struct buf *named, uint8_t *t
 	READ(b, p + b->size - 1, unmaps ? SIGBUS : 0, unmaps);
 	READ(named, there, 0, unmaps_named);
 
-	/* A write to what was mapped for reading. */
+	/* A write to a page that was mapped for reading. */
 	if (b->spec.flags & PFNMAP_CREATE_MKWRITE) {
 		uint64_t mkwrites;
 
@@ -466,7 +466,7 @@ static bool reaches(const atomic_uint *p, unsigned int n)
 	return *p >= n;
 }
 
-/* Wait until n faults have come. */
+/* Wait until the buffer has taken n faults; false after 10 s. */
 static bool faulted(const struct buf *b, uint64_t n)
 {
 	for (int i = 0; i < 10000 && buf_stats(b).faults < n; i++)
@@ -475,8 +475,8 @@ static bool faulted(const struct buf *b, uint64_t n)
 }
 
 /*
- * A signal is handled while a fault waits, and a task that waits can be killed. Of mappings, which
- * a waiting fault may keep others from changing, there is no change meanwhile.
+ * A signal is handled while a fault waits, and a task that waits can be killed. The test does not
+ * change mappings meanwhile, because a waiting fault may keep it from doing so.
  */
 static const char *hold_one(struct buf *b, unsigned int hold)
 {
@@ -491,7 +491,7 @@ static const char *hold_one(struct buf *b, unsigned int hold)
 	MUST(p != MAP_FAILED);
 	fill(p, b, 1);
 	MUST(!ioctl(b->fd, PFNMAP_HOLD, hold));
-	MUST(filled(p, b, 1)); /* what is mapped stays mapped */
+	MUST(filled(p, b, 1)); /* a mapped page stays mapped */
 	MUST(!ioctl(b->fd, PFNMAP_REVOKE));
 
 	faults = buf_stats(b).faults;
@@ -502,7 +502,7 @@ static const char *hold_one(struct buf *b, unsigned int hold)
 		n = signals;
 		MUST(!pthread_kill(thread, SIGUSR1));
 		MUST(reaches(&signals, n + 1) && !t.done);
-		/* The same access again. */
+		/* The access is repeated. */
 		MUST(faulted(b, faults + 2 + i));
 	}
 	MUST(!ioctl(b->fd, PFNMAP_HOLD, PFNMAP_HOLD_OFF));
@@ -526,7 +526,7 @@ static const char *hold_one(struct buf *b, unsigned int hold)
 	return NULL;
 }
 
-/* The access is tried again and again, each time twice, until the driver serves. */
+/* The access is repeated, with two attempts each time, until the driver serves. */
 static const char *hold_busy(struct buf *b)
 {
 	static struct toucher t;
@@ -537,7 +537,7 @@ static const char *hold_busy(struct buf *b)
 	MUST(p != MAP_FAILED);
 	fill(p, b, 1);
 	MUST(!ioctl(b->fd, PFNMAP_HOLD, PFNMAP_HOLD_BUSY));
-	MUST(filled(p, b, 1)); /* what is mapped stays mapped */
+	MUST(filled(p, b, 1)); /* a mapped page stays mapped */
 	MUST(!ioctl(b->fd, PFNMAP_REVOKE));
 
 	faults = buf_stats(b).faults;
@@ -589,7 +589,7 @@ static const char *forked(struct buf *b)
 	pid = fork();
 	MUST(pid >= 0);
 	if (!pid) {
-		/* So that a parent that gives up ends the child, too. */
+		/* So that the child ends, too, when the parent gives up. */
 		close(to_child[1]);
 		_exit(child(b, p, to_child[0], to_parent[1]));
 	}
@@ -631,7 +631,7 @@ static const char *partial(struct buf *b)
 	MUST(!touch(p, 0x77));
 	MUST(p[0] == 0x77);
 
-	/* The hole is filled again, and mappings move and shrink, but never grow. */
+	/* Fill the hole again. Mappings can move and shrink, but not grow. */
 	MUST(mmap(p + half - PAGE, PAGE, KIT_RW, MAP_SHARED | MAP_FIXED, b->fd, half - PAGE) ==
 	     p + half - PAGE);
 	fill(p, b, 2);
@@ -686,7 +686,7 @@ static void *race_map(void *arg)
 /* Pages move while other threads write and map: no old page is ever written again. */
 static const char *race(struct buf *b)
 {
-	/* As many moves as the module keeps pages of, within reason. */
+	/* As many moves as the module can keep the pages of, within reason. */
 	unsigned int moves = in_bar(b->spec.kind) ? 1 : PFNMAP_MAX_PAGES / b->spec.pages;
 	struct race race = { .b = b, .p = map(b) };
 	void *why[2];
@@ -719,17 +719,17 @@ static const struct {
 	const char *(*run)(struct buf *b);
 } behaviours[] = {
 	/* clang-format off */
-	{ "content", content },
-	{ "faults", fault_counts },
-	{ "counts", counts },
-	{ "move", move },
-	{ "free", free_pages },
-	{ "refuse", refuse },
-	{ "every way to refuse", refuse_all },
-	{ "hold", hold },
-	{ "fork", forked },
-	{ "partial mappings", partial },
-	{ "race", race },
+	{ "all views have the same content", content },
+	{ "the exporter counts faults", fault_counts },
+	{ "pages have the documented counts and flags", counts },
+	{ "a move keeps the content", move },
+	{ "freed pages are gone", free_pages },
+	{ "a refused fault raises SIGBUS", refuse },
+	{ "every way to refuse works", refuse_all },
+	{ "a held fault waits", hold },
+	{ "a fork shares the pages", forked },
+	{ "a mapping can be split, moved and shrunk", partial },
+	{ "moves race with writes and mmap", race },
 	/* clang-format on */
 };
 
@@ -794,12 +794,12 @@ static void every_kind(void)
 	}
 }
 
-/* Every order, as far as its counts tell it apart. */
+/* Every order; only counts and flags depend on it. */
 static void every_order(void)
 {
 	for (uint32_t kind = 0; kind < PFNMAP_NR_KINDS; kind++) {
 		for (uint32_t order = 0; has_chunks(kind) && order <= PFNMAP_MAX_ORDER; order++) {
-			check(counts, "counts",
+			check(counts, "pages have the documented counts and flags",
 			      &(struct pfnmap_create){
 				      .kind = kind,
 				      .order = order,
@@ -808,7 +808,7 @@ static void every_order(void)
 		}
 		for (uint32_t order = 0; kind == PFNMAP_DEVICE && order <= PFNMAP_MAX_ORDER;
 		     order++) {
-			check(counts, "counts",
+			check(counts, "pages have the documented counts and flags",
 			      &(struct pfnmap_create){
 				      .kind = kind,
 				      .order = order,
@@ -830,7 +830,7 @@ static void misuse(void)
 	int ro = open(PFNMAP_EXPORTER_PATH, O_RDONLY);
 	struct pfnmap_create reserved = { .pages = 8, .reserved = 1 };
 	struct pfnmap_page pages[8];
-	/* Volatile, so that the compiler lets it pass. */
+	/* Volatile, so that the compiler does not object. */
 	void *volatile nowhere = NULL;
 	int fd = b.fd;
 	void *p;
@@ -844,9 +844,9 @@ static void misuse(void)
 	FAILS(ioctl(fd, PFNMAP_FREE, 0), ENXIO);
 	FAILS(pread(fd, &c, 1, 0), ENXIO);
 	FAILS(pwrite(fd, "x", 1, 0), ENXIO);
-	tap_is(lseek(fd, 0, SEEK_END), 0, "an empty buffer has no size");
+	tap_is(lseek(fd, 0, SEEK_END), 0, "a descriptor without a buffer has size 0");
 
-	/* No buffer that is not described above. */
+	/* Descriptions that do not make a buffer. */
 	FAILS(create(fd, PFNMAP_NR_KINDS, 0, 0, 0, 8), EINVAL);
 	FAILS(create(fd, 0, PFNMAP_NR_INSERTS, 0, 0, 8), EINVAL);
 	FAILS(create(fd, 0, 0, PFNMAP_MAX_ORDER + 1, 0, 2048), EINVAL);
@@ -868,8 +868,8 @@ static void misuse(void)
 	FAILS(ioctl(fd, PFNMAP_CREATE, NULL), EFAULT);
 	FAILS(ioctl(fd, _IO(PFNMAP_IOC, 99)), ENOTTY);
 
-	tap_ok(!ioctl(fd, PFNMAP_CREATE, &b.spec), "a buffer of 8 pages");
-	tap_is(lseek(fd, 0, SEEK_END), 8 * PAGE, "its size");
+	tap_ok(!ioctl(fd, PFNMAP_CREATE, &b.spec), "a buffer of 8 pages can be created");
+	tap_is(lseek(fd, 0, SEEK_END), 8 * PAGE, "the file has the size of the buffer");
 	FAILS(lseek(fd, -1, SEEK_SET), EINVAL);
 	FAILS(report(fd, 0, 9, pages), EINVAL);
 	FAILS(report(fd, 8, 1, pages), EINVAL);
@@ -901,26 +901,27 @@ static void misuse(void)
 
 	p = map(&b);
 	FAILS(ioctl(fd, PFNMAP_CREATE, &b.spec), EBUSY);
-	tap_ok(p != MAP_FAILED && !munmap(p, b.size), "mapped and unmapped");
-	tap_ok(!create(fd, PFNMAP_SINGLE, 0, 0, 0, 2), "then it is replaced");
+	tap_ok(p != MAP_FAILED && !munmap(p, b.size), "the buffer can be mapped and unmapped");
+	tap_ok(!create(fd, PFNMAP_SINGLE, 0, 0, 0, 2), "an unmapped buffer can be replaced");
 	FAILS(map(&b), EINVAL);
 
-	/* Old pages are kept within the limit of a buffer. */
+	/* The exporter keeps no more old pages than a buffer can have. */
 	tap_ok(!create(fd, PFNMAP_NONCOMPOUND, 0, 9, 0, PFNMAP_MAX_PAGES / 2 + 512),
-	       "a big buffer");
-	tap_ok(!ioctl(fd, PFNMAP_MOVE, PFNMAP_KEEP_OLD), "moves once");
+	       "a big buffer can be created");
+	tap_ok(!ioctl(fd, PFNMAP_MOVE, PFNMAP_KEEP_OLD), "the big buffer moves once");
 	FAILS(ioctl(fd, PFNMAP_MOVE, PFNMAP_KEEP_OLD), ENOSPC);
 	FAILS(ioctl(fd, PFNMAP_FREE, PFNMAP_KEEP_OLD), ENOSPC);
-	tap_ok(!ioctl(fd, PFNMAP_FREE, 0), "and is freed");
+	tap_ok(!ioctl(fd, PFNMAP_FREE, 0), "the big buffer can be freed");
 	close(fd);
 
-	/* A descriptor for reading gives no way to write. */
+	/* A read-only descriptor does not allow writes. */
 	b.fd = ro;
-	tap_ok(!ioctl(ro, PFNMAP_CREATE, &b.spec), "a buffer through a read-only descriptor");
+	tap_ok(!ioctl(ro, PFNMAP_CREATE, &b.spec), "a read-only descriptor can create a buffer");
 	FAILS(map(&b), EACCES);
 	FAILS(write(ro, "x", 1), EBADF);
 	p = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, ro, 0);
-	tap_ok(p != MAP_FAILED && !touch(p, -1) && touch(p, 1) == SIGSEGV, "it maps for reading");
+	tap_ok(p != MAP_FAILED && !touch(p, -1) && touch(p, 1) == SIGSEGV,
+	       "a read-only descriptor maps for reading only");
 	FAILS(mprotect(p, PAGE, KIT_RW), EACCES);
 	close(ro);
 	tap_ok(!touch(p, -1) && !munmap(p, PAGE), "the mapping outlives the descriptor");
@@ -936,31 +937,31 @@ static void shared_buffer(void)
 	tap_ok(!ioctl(a.fd, PFNMAP_CREATE, &a.spec), "the shared buffer is created");
 	p = map(&a);
 	q = map(&b);
-	tap_ok(p != MAP_FAILED && q != MAP_FAILED, "mapped through two descriptors");
+	tap_ok(p != MAP_FAILED && q != MAP_FAILED, "two descriptors map the shared buffer");
 	fill(p, &a, 1);
-	tap_ok(filled(q, &b, 1), "they map the same pages");
+	tap_ok(filled(q, &b, 1), "both mappings have the same pages");
 	munmap(p, a.size);
 	p = map(&a);
 	ioctl(a.fd, PFNMAP_REFUSE, PFNMAP_REFUSE_UNMAP_NAMED);
 	tap_ok(!touch(q, -1) && touch(p, -1) == SIGBUS && touch(q, -1) == SIGBUS,
-	       "a fault that unmaps the shared buffer may be its own");
+	       "a fault in the shared buffer can unmap it");
 	ioctl(a.fd, PFNMAP_REFUSE, PFNMAP_REFUSE_OFF);
-	tap_ok(filled(p, &b, 1), "it is served again");
-	tap_ok(!ioctl(b.fd, PFNMAP_FREE, 0), "freed through one");
-	tap_is(touch(p, -1), SIGBUS, "gone from the other");
+	tap_ok(filled(p, &b, 1), "the shared buffer is served again");
+	tap_ok(!ioctl(b.fd, PFNMAP_FREE, 0), "one descriptor frees the shared buffer");
+	tap_is(touch(p, -1), SIGBUS, "its pages are gone from the other's mapping");
 	FAILS(ioctl(b.fd, PFNMAP_CREATE, &b.spec), EBUSY);
 	munmap(p, a.size);
 	munmap(q, b.size);
 
-	tap_ok(!ioctl(b.fd, PFNMAP_CREATE, &b.spec), "created again");
+	tap_ok(!ioctl(b.fd, PFNMAP_CREATE, &b.spec), "the shared buffer is created again");
 	p = map(&b);
 	fill(p, &b, 2);
 	munmap(p, b.size);
 	close(a.fd);
 	close(b.fd);
 	a.fd = open(PFNMAP_BUFFER_PATH, O_RDWR);
-	tap_ok(holds(&a, 2), "it keeps its content while nobody has it open");
-	tap_ok(!ioctl(a.fd, PFNMAP_FREE, 0), "freed at the end");
+	tap_ok(holds(&a, 2), "the shared buffer keeps its content while nobody has it open");
+	tap_ok(!ioctl(a.fd, PFNMAP_FREE, 0), "the shared buffer is freed at the end");
 	close(a.fd);
 }
 
@@ -989,8 +990,8 @@ static void *eager_map(void *arg)
 }
 
 /*
- * mmap() that inserts everything, while the pages are freed: at that time the new mapping is not
- * yet where revocation looks for mappings, and still none keeps an old page.
+ * mmap() inserts all entries while the pages are freed: revocation cannot find the new mapping yet,
+ * but still no mapping keeps an old page.
  */
 static void eager_race(void)
 {
@@ -1005,12 +1006,12 @@ static void eager_race(void)
 				  .pages = 64,
 			  });
 	if (pthread_create(&t, NULL, eager_map, &race))
-		tap_bail("no thread: %s", strerror(errno));
+		tap_bail("pthread_create: %s", strerror(errno));
 
 	for (unsigned int i = 0; i < 20000 && rounds < 200; i++) {
 		if (ioctl(race.b.fd, PFNMAP_FREE, PFNMAP_KEEP_OLD) && errno != ENXIO)
 			break;
-		/* EBUSY until the thread has unmapped, so what it wrote is there to be seen. */
+		/* A new buffer is EBUSY until the thread has unmapped; look for its writes then. */
 		while (buf_stats(&race.b).mappings)
 			sched_yield();
 		changed += buf_check_old(&race.b).changed;
@@ -1021,10 +1022,10 @@ static void eager_race(void)
 	}
 	race.stop = true;
 	pthread_join(t, NULL);
-	tap_is(rounds, 200, "the pages were freed often, with %u mappings and %u refused",
+	tap_is(rounds, 200, "the pages are freed over and over, with %u mappings and %u refused",
 	       race.mapped, race.refused);
-	tap_ok(race.mapped && race.refused, "before and after mmap()");
-	tap_is(changed + bad, 0, "no freed page was written");
+	tap_ok(race.mapped && race.refused, "mmap() both succeeds and fails meanwhile");
+	tap_is(changed + bad, 0, "no freed page is written");
 	buf_close(&race.b);
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * vmm_modes - libvmm and its guest program do what they say, in every mode, on ordinary memory.
+ * vmm_modes - libvmm and its guest program work as documented, in every mode, on ordinary memory.
  *
- * Stock and patched KVM must both pass: nothing here is about non-refcounted pages, so that a
- * failure elsewhere is known not to come from the tools.
+ * Both variants must pass. Nothing here is about non-refcounted pages, so that when this test
+ * passes, a failure elsewhere does not come from these tools.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -21,7 +21,7 @@
 
 static uint64_t *mem;
 
-/* A call that must succeed; gives its result. */
+/* A call that must succeed; returns its result. */
 static uint64_t call(struct vcpu *v, struct guest_cmd cmd)
 {
 	struct guest_outcome out;
@@ -64,17 +64,18 @@ static void test_memory(struct vcpu *v, const char *mode)
 	for (uint64_t i = 0; i < SIZE / 8; i++)
 		mem[i] = i * 0x123456789;
 	cmd.op = GUEST_READ;
-	tap_ok(call(v, cmd) == guest_sum(mem, SIZE, 8), "%s: guest reads the host's data", mode);
+	tap_ok(call(v, cmd) == guest_sum(mem, SIZE, 8), "%s: the guest reads the host's data",
+	       mode);
 	cmd.stride = 4096;
 	tap_ok(call(v, cmd) == guest_sum(mem, SIZE, 4096), "%s: a stride skips words", mode);
 
 	cmd = range;
 	cmd.op = GUEST_PATTERN;
 	cmd.value = 0xfedcba9876543210;
-	tap_is(call(v, cmd), SIZE / 8, "%s: guest writes a pattern", mode);
-	tap_ok(host_sees_pattern(mem, cmd.value), "%s: host sees it", mode);
+	tap_is(call(v, cmd), SIZE / 8, "%s: the guest writes a pattern", mode);
+	tap_ok(host_sees_pattern(mem, cmd.value), "%s: the host sees the pattern", mode);
 	cmd.op = GUEST_VERIFY;
-	tap_is(call(v, cmd), 0, "%s: guest verifies it", mode);
+	tap_is(call(v, cmd), 0, "%s: the guest verifies the pattern", mode);
 	mem[77] ^= 1ull << 63;
 	mem[99] ^= 1;
 	VMM_MUST(guest_call(v, &cmd, &out));
@@ -88,12 +89,12 @@ static void test_memory(struct vcpu *v, const char *mode)
 	memset(mem, 0, SIZE);
 	tap_is(call(v, cmd), PAGES / 2, "%s: fill counts its words", mode);
 	tap_ok(mem[0] == cmd.value && mem[1] == 0 && mem[512] == 0 && mem[1024] == cmd.value,
-	       "%s: fill stores where it should", mode);
+	       "%s: fill stores at the right places", mode);
 
 	cmd.op = GUEST_ADD;
 	cmd.value = 5;
 	tap_ok(call(v, cmd) == PAGES / 2 * 0x33334444ull && mem[1024] == 0x1111222233334449,
-	       "%s: atomic add", mode);
+	       "%s: the guest adds atomically", mode);
 
 	for (int i = 0; i < 512; i++)
 		mem[i] = i + 1;
@@ -113,11 +114,11 @@ static void test_execute(struct vcpu *v, const char *mode)
 
 	vcpu_code(v, mem, 0xc0ffee01);
 	tap_is(call(v, (struct guest_cmd){ .op = GUEST_EXEC, .gpa = BASE }), 0xc0ffee01,
-	       "%s: guest executes code that the host wrote", mode);
+	       "%s: the guest executes code that the host wrote", mode);
 	vcpu_code(v, &code, 0x12345678);
 	fill(v, BASE, code);
 	tap_is(call(v, (struct guest_cmd){ .op = GUEST_EXEC, .gpa = BASE }), 0x12345678,
-	       "%s: guest executes code that it wrote itself", mode);
+	       "%s: the guest executes code that it wrote itself", mode);
 }
 
 static void test_readonly(struct vcpu *v, const char *mode)
@@ -129,15 +130,15 @@ static void test_readonly(struct vcpu *v, const char *mode)
 	mem[1024] = 42;
 	VMM_MUST(vm_slot_delete(v->vm, SLOT));
 	VMM_MUST(vm_slot_set(v->vm, SLOT, BASE, SIZE, mem, KVM_MEM_READONLY));
-	tap_is(read_word(v, BASE + 8192), 42, "%s: a read-only slot can be read", mode);
+	tap_is(read_word(v, BASE + 8192), 42, "%s: the guest reads a read-only memslot", mode);
 	ret = guest_call(v, &store, &out);
 	tap_ok(ret == -EIO && out.end == GUEST_EXIT && out.exit_reason == KVM_EXIT_MMIO &&
 		       out.mmio_write && out.mmio_addr == BASE + 8192,
-	       "%s: a store to it: %s", mode, guest_describe(&out));
+	       "%s: a store to it exits with MMIO: %s", mode, guest_describe(&out));
 	while (out.end == GUEST_EXIT && pieces++ < 2)
 		guest_resume(v, &out);
-	tap_ok(out.end == GUEST_DONE && mem[1024] == 42, "%s: the call goes on, nothing is stored",
-	       mode);
+	tap_ok(out.end == GUEST_DONE && mem[1024] == 42,
+	       "%s: the call completes and stores nothing", mode);
 	guest_call(v, &store, &out);
 	tap_is(read_word(v, BASE + 8192), 42, "%s: a new call drops the unfinished one", mode);
 	VMM_MUST(vm_slot_delete(v->vm, SLOT));
@@ -157,12 +158,14 @@ static void test_dirty(struct vcpu *v, const char *mode)
 	fill(v, BASE + SIZE - 8, 0);
 	VMM_MUST(vm_dirty_get(v->vm, SLOT, map));
 	tap_ok(map[0] == 0 && map[1] == 2 && map[PAGES / 64 - 1] == 1ull << 63,
-	       "%s: the dirty log has the two pages written", mode);
+	       "%s: the dirty log has the two written pages", mode);
 	VMM_MUST(vm_dirty_get(v->vm, SLOT, map));
-	tap_ok(map[1] == 0 && map[PAGES / 64 - 1] == 0, "%s: and is empty then", mode);
+	tap_ok(map[1] == 0 && map[PAGES / 64 - 1] == 0, "%s: the dirty log is empty afterwards",
+	       mode);
 	fill(v, BASE + 65 * 4096, 0);
 	VMM_MUST(vm_dirty_get(v->vm, SLOT, map));
-	tap_ok(map[1] == 2 && map[PAGES / 64 - 1] == 0, "%s: a second write is logged, too", mode);
+	tap_ok(map[1] == 2 && map[PAGES / 64 - 1] == 0, "%s: the dirty log has a second write, too",
+	       mode);
 	VMM_MUST(vm_slot_flags(v->vm, SLOT, 0));
 }
 
@@ -176,15 +179,15 @@ static void test_failed_run(struct vcpu *v, const char *mode)
 	       "%s: the guest has no more access than the host", mode);
 	tap_ok(out.end == GUEST_RUN_FAILED && out.err == EFAULT &&
 		       !strcmp(vmm_error(), "KVM_RUN: Bad address"),
-	       "%s: it says: %s", mode, vmm_error());
+	       "%s: vmm_error() says: %s", mode, vmm_error());
 	mprotect(mem, SIZE, PROT_READ | PROT_WRITE);
-	tap_ok(guest_resume(v, &out) == 0 && mem[512] == 99, "%s: resumed, the store succeeds",
+	tap_ok(guest_resume(v, &out) == 0 && mem[512] == 99, "%s: the resumed store succeeds",
 	       mode);
 
 	mprotect(mem, SIZE, PROT_NONE);
 	guest_call(v, &store, &out);
 	mprotect(mem, SIZE, PROT_READ | PROT_WRITE);
-	tap_is(nop(v), 0, "%s: a new call works, too", mode);
+	tap_is(nop(v), 0, "%s: a new call works as well", mode);
 }
 
 static void test_exception(struct vcpu *v, const char *mode)
@@ -193,8 +196,8 @@ static void test_exception(struct vcpu *v, const char *mode)
 	struct guest_outcome out;
 
 	guest_call(v, &(struct guest_cmd){ .op = 0xbad }, &out);
-	tap_ok(out.end == GUEST_EXCEPTION && out.vector == 6, "%s: ud2: %s", mode,
-	       guest_describe(&out));
+	tap_ok(out.end == GUEST_EXCEPTION && out.vector == 6, "%s: ud2 raises an exception: %s",
+	       mode, guest_describe(&out));
 	if (v->mode == VCPU_REAL) {
 		tap_skip(1, "real mode has no page tables");
 		return;
@@ -203,7 +206,8 @@ static void test_exception(struct vcpu *v, const char *mode)
 	guest_call(v, &touch, &out);
 	tap_ok(out.end == GUEST_EXCEPTION && out.vector == 14 && out.fault_addr == BASE + 4096 &&
 		       out.error_code == 3,
-	       "%s: store to a page read-only for the guest: %s", mode, guest_describe(&out));
+	       "%s: a store to a page that the guest maps read-only faults: %s", mode,
+	       guest_describe(&out));
 	VMM_MUST(vm_map(v->vm, v->mode, BASE, BASE, SIZE, SIZE, 0));
 }
 
@@ -226,7 +230,8 @@ static void test_threads(struct vcpu *v, const char *mode)
 	guest_join(v, &out);
 	tap_ok(out.end == GUEST_EXIT && out.exit_reason == KVM_EXIT_MMIO &&
 		       out.mmio_addr - BASE < 4096,
-	       "%s: its slot moves away: %s", mode, guest_describe(&out));
+	       "%s: the guest gets MMIO when its memslot moves away: %s", mode,
+	       guest_describe(&out));
 	VMM_MUST(vm_slot_move(v->vm, SLOT, BASE));
 
 	guest_start(v, &cmd);
@@ -234,14 +239,14 @@ static void test_threads(struct vcpu *v, const char *mode)
 	guest_stop(v);
 	tap_is(guest_join(v, &out), 0, "%s: the guest stops when told to", mode);
 	passes = guest_progress(v);
-	tap_is(mem[0], passes - 1, "%s: it stored value + pass, %u passes", mode, passes);
+	tap_is(mem[0], passes - 1, "%s: the guest stored value + pass, %u passes", mode, passes);
 
 	vcpu_start(v, spin, &out);
 	VMM_MUST(guest_wait_progress(v, 2, 20000));
 	vcpu_kick(v);
 	tap_is(vcpu_join(v), -EINTR, "%s: a kick ends KVM_RUN", mode);
 	v->block->stop = 1;
-	tap_is(guest_resume(v, &out), 0, "%s: and the guest can go on", mode);
+	tap_is(guest_resume(v, &out), 0, "%s: the guest continues after the kick", mode);
 }
 
 static void test_shutdown(struct vcpu *v, const char *mode)
@@ -255,8 +260,8 @@ static void test_shutdown(struct vcpu *v, const char *mode)
 	VMM_MUST(vcpu_set_sregs(v, &sregs));
 	guest_call(v, &(struct guest_cmd){ .op = 0xbad }, &out);
 	tap_ok(out.end == GUEST_EXIT && out.exit_reason == KVM_EXIT_SHUTDOWN,
-	       "%s: triple fault: %s", mode, guest_describe(&out));
-	tap_is(nop(v), 0, "%s: the vCPU is usable after it", mode);
+	       "%s: a triple fault ends in a shutdown: %s", mode, guest_describe(&out));
+	tap_is(nop(v), 0, "%s: the vCPU is usable after a shutdown", mode);
 }
 
 static void test_mode(enum vcpu_mode mode, const char *name)
@@ -304,7 +309,7 @@ static void test_together(void)
 		VMM_MUST(guest_join(v[i], &out));
 		passes += guest_progress(v[i]);
 	}
-	tap_is(mem[511], passes, "three vCPUs of three modes add atomically");
+	tap_is(mem[511], passes, "three vCPUs in three modes add atomically");
 	for (int i = 0; i < 3; i++)
 		vcpu_destroy(v[i]);
 	vm_destroy(vm);
@@ -318,11 +323,11 @@ static void test_misc(void)
 
 	tap_ok(vm_cap(vm, KVM_CAP_USER_MEMORY) > 0 && vm_cap(NULL, KVM_CAP_USER_MEMORY) > 0 &&
 		       vm_cap(vm, 0xffff) == 0,
-	       "capabilities can be asked for");
+	       "capabilities can be queried");
 	tap_ok(vm_slot_set(vm, SLOT, BASE + 1, SIZE, mem, 0) == -EINVAL &&
 		       !strcmp(vmm_error(), "KVM_SET_USER_MEMORY_REGION: Invalid argument"),
-	       "a bad memslot: %s", vmm_error());
-	tap_is(vm_slot_move(vm, SLOT, BASE), -ENOENT, "a slot that is not there cannot move");
+	       "KVM refuses a bad memslot: %s", vmm_error());
+	tap_is(vm_slot_move(vm, SLOT, BASE), -ENOENT, "a memslot that does not exist cannot move");
 	tap_is(vm_stat(vm, "no such thing"), -ENOENT, "an unknown statistic is refused");
 
 	VMM_MUST(vm_enable_cap(vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, 1));
@@ -333,7 +338,7 @@ static void test_misc(void)
 	tap_is(map[0], 1, "with manual protection the dirty log stays");
 	VMM_MUST(vm_dirty_clear(vm, SLOT, 0, 64, map));
 	VMM_MUST(vm_dirty_get(vm, SLOT, map));
-	tap_is(map[0], 0, "until it is cleared");
+	tap_is(map[0], 0, "clearing the dirty log empties it");
 	tap_ok(vm_hva(vm, BASE + 5) == (char *)mem + 5 && !vm_hva(vm, BASE + SIZE),
 	       "guest addresses translate to host addresses");
 
@@ -364,7 +369,7 @@ static void test_pages(int advice, const char *name)
 	} else {
 		read_word(v, BASE);
 		/* the shadow MMU maps neighbours as well */
-		tap_ok(vm_stat(vm, name) > pages, "%s counts the page mapped", name);
+		tap_ok(vm_stat(vm, name) > pages, "%s counts the mapped page", name);
 		tap_is(vcpu_stat(v, "pf_fixed"), faults + 1, "pf_fixed counts the fault");
 	}
 	vcpu_destroy(v);
@@ -372,7 +377,7 @@ static void test_pages(int advice, const char *name)
 	munmap(fresh, SIZE);
 }
 
-/* Whether kvm-amd runs with nested page tables; -1: it is not loaded. */
+/* Does kvm-amd use nested paging? -1: it is not loaded. */
 static int amd_npt(void)
 {
 	FILE *f = fopen("/sys/module/kvm_amd/parameters/npt", "r");
@@ -398,19 +403,20 @@ static void test_nested(unsigned int flags, const char *name)
 	cmd.gpa2 = BASE + 8192;
 	cmd.value = 0x4c32;
 	call(v, cmd);
-	tap_is(mem[1024], 0x4c32, "%s: it stores a word", name);
+	tap_is(mem[1024], 0x4c32, "%s: the nested guest stores a word", name);
 
-	/* Were the store emulated by KVM, this would be an MMIO exit. */
+	/* If KVM emulated the store, this would be an MMIO exit. */
 	mprotect(mem, SIZE, PROT_NONE);
 	cmd.gpa = GUEST_SCRATCH;
 	cmd.value = 0x4c33;
 	guest_call(v, &cmd, &out);
 	tap_ok(out.end == GUEST_RUN_FAILED && out.err == EFAULT,
-	       "%s: it has no more access than the host: %s", name, guest_describe(&out));
+	       "%s: the nested guest has no more access than the host: %s", name,
+	       guest_describe(&out));
 	mprotect(mem, SIZE, PROT_READ | PROT_WRITE);
 	tap_ok(guest_resume(v, &out) == 0 && out.result == GUEST_L2_DONE && mem[1024] == 0x4c33,
-	       "%s: resumed, the store succeeds", name);
-	tap_is(call(v, save), 0, "%s: VMSAVE", name);
+	       "%s: the resumed store succeeds", name);
+	tap_is(call(v, save), 0, "%s: VMSAVE works", name);
 	vcpu_destroy(v);
 	vm_destroy(vm);
 }
@@ -428,9 +434,9 @@ static void test_nested_refused(void)
 	while (out.end == GUEST_EXIT && out.exit_reason == KVM_EXIT_MMIO)
 		guest_resume(v, &out);
 	tap_ok(out.end == GUEST_EXCEPTION && out.vector == 13,
-	       "VMRUN of a VMCB outside of memory: %s", guest_describe(&out));
+	       "VMRUN of a VMCB outside of memory raises a GP fault: %s", guest_describe(&out));
 	cmd.gpa = BASE;
-	tap_is(call(v, cmd), GUEST_L2_DONE, "the same vCPU then runs one in memory");
+	tap_is(call(v, cmd), GUEST_L2_DONE, "the same vCPU then runs a VMCB in memory");
 	vcpu_destroy(v);
 	vm_destroy(vm);
 }

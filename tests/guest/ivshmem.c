@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * PID 1 of the guests of tests/lib/qemu.c: uses the memory of the ivshmem device (BAR 2) as it
- * is told to on the console.
+ * PID 1 of the Debian guests of tests/lib/qemu.c: takes commands on the console and uses the memory
+ * of the ivshmem device (BAR 2).
  */
 #include <fcntl.h>
 #include <glob.h>
@@ -31,7 +31,7 @@ static int has(const char *dir, const char *file, const char *want)
 	return !strcmp(text, want);
 }
 
-/* Nobody but the firmware, at boot, makes a device without a driver answer to its addresses. */
+/* Without a driver, only the firmware makes a device answer to its addresses, at boot. */
 static void enable(const char *dev)
 {
 	char path[256];
@@ -80,7 +80,7 @@ static volatile uint64_t *map_bar(size_t *size)
 	return mem;
 }
 
-/* What to do with which pages. */
+/* The pages of a command, and the seed of their content. */
 struct job {
 	volatile uint64_t *mem;
 	size_t size, step; /* bytes */
@@ -141,7 +141,7 @@ int main(void)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	mkdir("/sys", 0755);
 	mount("sysfs", "/sys", "sysfs", 0, NULL);
-	/* What comes is not to be mixed with what is said. */
+	/* Keep the commands out of the output. */
 	if (!tcgetattr(0, &t)) {
 		t.c_lflag &= ~ECHO;
 		tcsetattr(0, TCSANOW, &t);
