@@ -169,13 +169,14 @@ static void test_refused(struct scene *s)
 		drm_to_vram(&s->dev, &s->buf[i]);
 	guest_call(s->v[0], &verify, &out);
 	tap_ok(!drm_in_vram(&s->dev, first) && kit_efault(&out),
-	       "%s: it fails with EFAULT once moved to system memory: %s", name,
+	       "%s: the buffer fails with EFAULT once moved to system memory: %s", name,
 	       guest_describe(&out));
 
 	drm_to_vram(&s->dev, first);
 	guest_call(s->v[0], &verify, &out);
 	tap_ok(drm_in_vram(&s->dev, first) && out.end == GUEST_DONE && !out.result,
-	       "%s: it works again once back in video memory: %s", name, guest_describe(&out));
+	       "%s: the buffer works again once back in video memory: %s", name,
+	       guest_describe(&out));
 }
 
 int main(int argc, char **argv)

@@ -37,13 +37,14 @@ int main(void)
 	/* Page 0 is not mapped yet. */
 	tap_is(pages[1].count, pages[0].count + 2,
 	       "the count of page 1 includes the pipe's reference");
-	tap_is(pages[2].count, pages[1].count, "so does the count of page 2");
+	tap_is(pages[2].count, pages[1].count, "the count of page 2 is the same");
 
 	buf_do(&b, PFNMAP_MOVE, PFNMAP_KEEP_OLD);
 	tap_is(buf_check_old(&b).bad_counts, 2, "two old pages have a bad count");
 	close(fds[0][0]);
 	close(fds[0][1]);
-	tap_is(buf_check_old(&b).bad_counts, 1, "one has, once the other's pipe is closed");
+	tap_is(buf_check_old(&b).bad_counts, 1,
+	       "one old page has, once the other's pipe is closed");
 
 	buf_unmap(&b);
 	tap_ok(!ioctl(b.fd, PFNMAP_CREATE, &b.spec), "a new buffer replaces the old pages");

@@ -204,7 +204,7 @@ static void test_endless(struct machine *m, const struct buf *b, struct attempt 
 	tap_ok(!usable		    ? failed_with(a, EFAULT) :
 	       a->asker == PREFAULT ? !a->ret :
 				      failed_with(a, EINTR),
-	       "%s: it ends once the driver serves: %s", buf_name(b), describe(a));
+	       "%s: the attempt ends once the driver serves: %s", buf_name(b), describe(a));
 	a->again = true;
 }
 

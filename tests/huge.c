@@ -55,12 +55,12 @@ static void test_refcounted(struct vcpu *v, char *p, const char *name)
 
 	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, KIT_HUGE, p, 0));
 	tap_ok(writes(v, p, 1), "%s: the guest writes the page", name);
-	tap_is(vm_stat(vm, "pages_2m"), 1, "%s: KVM maps it as one page", name);
+	tap_is(vm_stat(vm, "pages_2m"), 1, "%s: KVM maps the memory as one page", name);
 
 	VMM_MUST(vm_slot_flags(vm, KIT_SLOT, KVM_MEM_LOG_DIRTY_PAGES));
 	/* The shadow MMU only write-protects, and splits on the next write. */
 	tap_is(vm_stat(vm, "pages_2m"), !kit_tdp_mmu(),
-	       "%s: the TDP MMU alone splits it when logging begins", name);
+	       "%s: the TDP MMU alone splits the page when logging begins", name);
 	VMM_MUST(vm_dirty_get(vm, KIT_SLOT, log));
 	VMM_MUST(kit_touch(v, KIT_WRITE, KIT_GPA + 71 * KIT_PAGE, 5, NULL));
 	VMM_MUST(vm_dirty_get(vm, KIT_SLOT, log));
@@ -70,9 +70,9 @@ static void test_refcounted(struct vcpu *v, char *p, const char *name)
 
 	VMM_MUST(vm_slot_flags(vm, KIT_SLOT, 0));
 	tap_ok(writes(v, p, 3), "%s: the guest writes the page after logging", name);
-	tap_is(vm_stat(vm, "pages_2m"), 1, "%s: KVM maps it as one page again", name);
+	tap_is(vm_stat(vm, "pages_2m"), 1, "%s: KVM maps the memory as one page again", name);
 	VMM_MUST(vm_slot_delete(vm, KIT_SLOT));
-	tap_is(vm_stat(vm, "pages_2m"), 0, "%s: KVM unmaps it with the memslot", name);
+	tap_is(vm_stat(vm, "pages_2m"), 0, "%s: no page is left when the memslot is deleted", name);
 }
 
 static void test_thp(struct vcpu *v)

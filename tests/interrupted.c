@@ -146,7 +146,7 @@ static void test_access(struct vcpu *v, struct buf *b, enum kit_access access, u
 		buf_do(b, PFNMAP_HOLD, PFNMAP_HOLD_OFF);
 		vcpu_join(v);
 		tap_ok(usable ? eintr(out) : kit_efault(out),
-		       "%s: page %u: it ends once the driver serves: %s", buf_name(b), page,
+		       "%s: page %u: the access ends once the driver serves: %s", buf_name(b), page,
 		       guest_describe(out));
 	} else {
 		done_within(&a, SOON_MS);

@@ -206,7 +206,7 @@ static void judge(struct vcpu *v, const struct buf *b, enum role role, enum fate
 	if (want == RAISES_GP)
 		tap_ok(gp(&out), "%s: the guest gets a GP fault: %s", name, guest_describe(&out));
 	else
-		tap_ok(done(&out, role), "%s: the next KVM_RUN completes it: %s", name,
+		tap_ok(done(&out, role), "%s: the next KVM_RUN completes the call: %s", name,
 		       guest_describe(&out));
 	if (role == CLOCK)
 		tap_ok((buf_word(b, AT) == FILLER) == (want == DROPPED), "%s: the clock is %s",
@@ -252,7 +252,8 @@ static void test(const struct pfnmap_create *spec, enum role role, enum pfnmap_h
 		tap_ok(out.end == GUEST_EXIT && out.exit_reason == KVM_EXIT_MMIO,
 		       "%s: the nested guest runs: %s", name, guest_describe(&out));
 	else
-		tap_ok(done(&out, role), "%s: it works: %s", name, guest_describe(&out));
+		tap_ok(done(&out, role), "%s: the guest's call works: %s", name,
+		       guest_describe(&out));
 
 	if (role == CLOCK) {
 		settle_clock(v, &b);

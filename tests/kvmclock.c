@@ -110,8 +110,8 @@ static void test_written(struct vcpu *v, const struct place *p, const struct buf
 	       first.version, (unsigned long long)first.system_time);
 	update(v);
 	second = read_clock(b, at);
-	tap_ok(clock_sane(&second) && second.version != first.version, "%s: KVM writes it again",
-	       p->name);
+	tap_ok(clock_sane(&second) && second.version != first.version,
+	       "%s: KVM writes the clock again", p->name);
 	tap_is(strays(b, at, sizeof(struct clock)), 0, "%s: KVM writes nothing else", p->name);
 	tap_ok(!buf_changes(b), "%s: counts and flags are unchanged: %s", p->name,
 	       buf_changes(b) ?: "yes");
@@ -174,7 +174,7 @@ static void test_place(const struct place *p)
 	VMM_MUST(guest_call(v, &(struct guest_cmd){ .op = GUEST_NOP }, NULL));
 	vcpu_destroy(v);
 	vm_destroy(vm);
-	tap_ok(!buf_changes(&b), "%s: they are unchanged without the VM: %s", p->name,
+	tap_ok(!buf_changes(&b), "%s: counts and flags are unchanged without the VM: %s", p->name,
 	       buf_changes(&b) ?: "yes");
 	tap_is(buf_check_old(&b).bad_counts, 0, "%s: the old pages have the right counts", p->name);
 	buf_close(&b);

@@ -47,8 +47,8 @@ static void test(struct loops *l, const struct pfnmap_create *spec)
 	old = buf_check_old(&b);
 	tap_is(old.pages, ROUNDS * spec->pages, "%s: the exporter keeps the old pages",
 	       buf_name(&b));
-	tap_is(old.changed, 0, "%s: no late write lands in them", buf_name(&b));
-	tap_is(old.bad_counts, 0, "%s: their counts are as allocated", buf_name(&b));
+	tap_is(old.changed, 0, "%s: no late write lands in the old pages", buf_name(&b));
+	tap_is(old.bad_counts, 0, "%s: the old pages' counts are as allocated", buf_name(&b));
 	buf_close(&b);
 }
 

@@ -99,7 +99,7 @@ static uint32_t marks(const struct buf *b, uint32_t page)
 	return flags;
 }
 
-/* Do KVM's own page tables have accessed and dirty bits? Without, it maps nothing ahead. */
+/* Do KVM's own page tables have accessed and dirty bits? Without them it maps nothing ahead. */
 static bool has_ad(void)
 {
 	return !on_intel() || !kit_tdp() || kit_param("kvm_intel", "eptad");
@@ -134,7 +134,7 @@ static void test_marks(const struct pfnmap_create *spec, bool small)
 		       guest_describe(&out));
 	} else {
 		nested(v, gpa, 1, 0, &out);
-		tap_ok(kit_efault(&out), "%s, %s: the nested guest's write is EFAULT: %s",
+		tap_ok(kit_efault(&out), "%s, %s: the nested guest's write fails with EFAULT: %s",
 		       buf_name(&b), leaf, guest_describe(&out));
 	}
 	if (small) {
@@ -214,7 +214,7 @@ static void test_zap(const struct pfnmap_create *spec, bool small)
 		ok = !nested(v, KIT_GPA + offset, 0, GUEST_L2_LOAD, &out) && out.result2 == value &&
 		     goes_on(v, &b, offset, ++value, &out);
 	}
-	tap_ok(ok, "%s, %s: it survives %d moves: %s", buf_name(&b), leaf, ROUNDS,
+	tap_ok(ok, "%s, %s: a nested guest survives %d moves: %s", buf_name(&b), leaf, ROUNDS,
 	       guest_describe(&out));
 	vcpu_destroy(v);
 	vm_destroy(vm);
@@ -222,8 +222,9 @@ static void test_zap(const struct pfnmap_create *spec, bool small)
 	old = buf_check_old(&b);
 	tap_is(old.pages, ROUNDS * PAGES, "%s, %s: the exporter keeps the old pages", buf_name(&b),
 	       leaf);
-	tap_is(old.changed, 0, "%s, %s: no late write lands in them", buf_name(&b), leaf);
-	tap_is(old.bad_counts, 0, "%s, %s: their counts are as allocated", buf_name(&b), leaf);
+	tap_is(old.changed, 0, "%s, %s: no late write lands in the old pages", buf_name(&b), leaf);
+	tap_is(old.bad_counts, 0, "%s, %s: the old pages' counts are as allocated", buf_name(&b),
+	       leaf);
 	buf_close(&b);
 }
 

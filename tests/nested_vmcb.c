@@ -181,7 +181,7 @@ static void test_place(const struct place *p, enum kvm_kind kind)
 
 	vcpu_destroy(v);
 	vm_destroy(vm);
-	tap_ok(!buf_changes(&b), "%s: they are unchanged without the VM: %s", p->name,
+	tap_ok(!buf_changes(&b), "%s: counts and flags are unchanged without the VM: %s", p->name,
 	       buf_changes(&b) ?: "yes");
 	buf_close(&b);
 	munmap(scratch, KIT_PAGE);

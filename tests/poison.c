@@ -35,11 +35,12 @@ static void free_pages(struct loops *l, const struct pfnmap_create *spec, bool k
 	if (!tap_ok(!why && !stalled, "%s: guests end with EFAULT", buf_name(&b)))
 		tap_diag("%s", why ? why : "a guest made no progress before that");
 	old = buf_check_old(&b);
-	tap_is(old.pages, keep ? spec->pages : 0, "%s: the exporter keeps old pages if it is to",
-	       buf_name(&b));
-	tap_is(old.changed, 0, "%s: no late write lands in them", buf_name(&b));
+	tap_is(old.pages, keep ? spec->pages : 0,
+	       "%s: the exporter keeps old pages only if told to", buf_name(&b));
+	tap_is(old.changed, 0, "%s: no late write lands in the old pages", buf_name(&b));
 	buf_unmap(&b);
-	tap_is(buf_check_old(&b).bad_counts, 0, "%s: their counts are as allocated", buf_name(&b));
+	tap_is(buf_check_old(&b).bad_counts, 0, "%s: the old pages' counts are as allocated",
+	       buf_name(&b));
 	buf_close(&b);
 }
 

@@ -168,8 +168,8 @@ static void test(struct vcpu *v, const struct row *row, enum pfnmap_kind kind, u
 		want = 0x3ff0000000000000; /* 1.0 */
 
 	/*
-	 * A guest that is not 64-bit stores in two steps. KVM refuses the page only once it could
-	 * map it writable: it emulates the first step, which makes the host's entry writable.
+	 * A guest that is not 64-bit stores in two steps. KVM emulates the first one, which makes
+	 * the host's entry writable, and then refuses to map the page for the second.
 	 */
 	if (kit_mode() != VCPU_LONG && row->scene == MKWRITE && expected == DONE && want == 0x77 &&
 	    !page_usable(&b.start[page])) {

@@ -62,7 +62,7 @@ static bool still(const struct buf *b, struct loop *l)
 	return same;
 }
 
-/* Delete the memslot and create it over the other buffer, by turns. */
+/* Delete the memslot and create it over the other buffer, over and over. */
 static void test_recreate(struct vm *vm, struct vcpu *v, struct buf *b)
 {
 	bool left_alone = true, filled = true;

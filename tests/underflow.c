@@ -70,7 +70,7 @@ static void test_kind(const struct pfnmap_create *spec, bool unsafe)
 		/* A different quarter of the pages in each round. */
 		for (uint32_t i = round % 4; i < PAGES; i += 4)
 			use_page(v, KIT_GPA + (uint64_t)i * KIT_PAGE, &fault, &direct);
-		/* By turns the driver takes its entries away, and the VMM deletes the memslot. */
+		/* Alternately the driver takes its entries away and the VMM deletes the memslot. */
 		if (round % 2)
 			buf_do(&b, PFNMAP_REVOKE, 0);
 		else
@@ -95,7 +95,7 @@ static void test_kind(const struct pfnmap_create *spec, bool unsafe)
 	tap_ok(!changes, "%s: all counts are as allocated: %s", buf_name(&b), changes ?: "yes");
 	buf_do(&b, PFNMAP_FREE, PFNMAP_KEEP_OLD);
 	tap_is(buf_check_old(&b).bad_counts, 0,
-	       "%s: they are still so when the driver frees the pages", buf_name(&b));
+	       "%s: all counts are as allocated when the driver frees the pages", buf_name(&b));
 	buf_close(&b);
 }
 

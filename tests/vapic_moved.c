@@ -44,7 +44,7 @@ static const struct place {
 	/* clang-format on */
 };
 
-/* Is user space to carry out the nested guest's store? */
+/* Must user space carry out the nested guest's store? */
 static bool at_store(const struct vcpu *v, const struct guest_outcome *out, uint64_t value)
 {
 	return out->end == GUEST_EXIT && out->exit_reason == KVM_EXIT_MMIO && out->mmio_write &&

@@ -95,7 +95,7 @@ static void test_fork(struct game *g)
 		ok += !status && buf_word(&g->b, 8) == (uint64_t)i + 1;
 	}
 	tap_is(ok, FORKS, "%s: children share the memory with the guest", buf_name(&g->b));
-	tap_ok(end(g) && !g->l.efault, "%s: the guest counts on as children come and go",
+	tap_ok(end(g) && !g->l.efault, "%s: the guest keeps counting as children come and go",
 	       buf_name(&g->b));
 }
 
@@ -137,7 +137,7 @@ static void test_mremap(struct game *g)
 	missed = misses(g);
 	move_to(g, home);
 	tap_ok(missed && end(g),
-	       "%s: mremap away gives EFAULT, and the guest counts on after mremap back",
+	       "%s: mremap away gives EFAULT, and the guest keeps counting after mremap back",
 	       buf_name(&g->b));
 
 	away = reserve(g);
@@ -173,7 +173,7 @@ static void test_munmap(struct game *g)
 	missed = misses(g) && !buf_stats(&g->b).mappings;
 	map_back(g, 0, g->b.size);
 	tap_ok(missed && end(g),
-	       "%s: munmap gives EFAULT, and the guest counts on after a new mmap",
+	       "%s: munmap gives EFAULT, and the guest keeps counting after a new mmap",
 	       buf_name(&g->b));
 
 	munmap(g->b.map + hole, stride);

@@ -91,7 +91,7 @@ static int run(struct vcpu *v, void *arg)
 }
 
 /*
- * Take the pages away at random moments: by turns revoke all mappings, and move the pages
+ * Take the pages away at random moments: alternately revoke all mappings and move the pages
  * themselves.
  */
 static void take_away(const struct buf *b, const struct work *w)

@@ -134,7 +134,8 @@ static void test_readonly(struct vcpu *v, const char *mode)
 	ret = guest_call(v, &store, &out);
 	tap_ok(ret == -EIO && out.end == GUEST_EXIT && out.exit_reason == KVM_EXIT_MMIO &&
 		       out.mmio_write && out.mmio_addr == BASE + 8192,
-	       "%s: a store to it exits with MMIO: %s", mode, guest_describe(&out));
+	       "%s: a store to a read-only memslot exits with MMIO: %s", mode,
+	       guest_describe(&out));
 	while (out.end == GUEST_EXIT && pieces++ < 2)
 		guest_resume(v, &out);
 	tap_ok(out.end == GUEST_DONE && mem[1024] == 42,
@@ -187,7 +188,7 @@ static void test_failed_run(struct vcpu *v, const char *mode)
 	mprotect(mem, SIZE, PROT_NONE);
 	guest_call(v, &store, &out);
 	mprotect(mem, SIZE, PROT_READ | PROT_WRITE);
-	tap_is(nop(v), 0, "%s: a new call works as well", mode);
+	tap_is(nop(v), 0, "%s: a new call works after a failed one", mode);
 }
 
 static void test_exception(struct vcpu *v, const char *mode)
