@@ -7,7 +7,7 @@
  * Contract: 3, 7. Both variants pass, each on the pages that it can map; pages that stock refuses
  * must stay untouched as well.
  *
- * Seen to fail: a fault that keeps its reference; marks of all pages.
+ * Seen to fail: a fault that keeps its reference; KVM marking all pages.
  */
 #include <stdlib.h>
 

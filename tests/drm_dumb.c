@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * drm_dumb - A guest reads, writes and executes every page of a real driver's dumb buffer: of
- * bochs-drm and qxl, whose pages TTM allocates in non-refcounted chunks, and of vgem, whose pages
- * belong to shmem.
+ * bochs-drm and qxl, whose pages TTM allocates in chunks with non-refcounted tails, and of vgem,
+ * whose pages belong to shmem.
  *
  * Contract: 3, and 7 for vgem. Stock KVM fails with EFAULT after the first page of TTM's first
  * chunk, and can use only the first page of each chunk; it can use all pages of vgem. The data is

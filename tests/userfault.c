@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * userfault - A guest that touches memory that is not there yet waits until user space provides the
- * page, and then continues: the lookup that must not wait says so, and the one that may wait does.
+ * page, and then continues: the lookup that must not wait fails, and the one that may wait does.
  *
  * Contract: 1 (what a failed lookup reports), 7. Both variants pass: page faults of refcounted
  * memory work as before.
