@@ -3,25 +3,26 @@
 # with the address and undefined behaviour sanitizers in it.
 
 ASAN_FLAGS := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/asan/%,$(wildcard tests/unit/*.c))
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*.c))
 
 $(B)/asan/%.o: %.c Makefile tests/unit/rules.mk
 	mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(ASAN_FLAGS) -MMD -c -o $@ $<
 
-$(UNIT_TESTS): $(B)/asan/%: $(B)/asan/tests/unit/%.o $(B)/asan/tests/lib/tap.o
+$(UNIT_TESTS): $(B)/unit/%: $(B)/asan/tests/unit/%.o $(B)/asan/tests/lib/tap.o
+	mkdir -p $(@D)
 	$(CC) $(ASAN_FLAGS) -o $@ $^ -lpthread
 
 asan = $(addprefix $(B)/asan/,$(addsuffix .o,$(1)))
-$(B)/asan/table: $(call asan,rig/table)
-$(B)/asan/tap: $(call asan,rig/tap rig/table)
-$(B)/asan/stream: $(call asan,rig/stream)
-$(B)/asan/host: $(call asan,rig/host rig/qemu rig/bochs rig/stream) $(B)/rig/bochs_rom.o
-$(B)/asan/matrix: $(call asan,rig/matrix)
-$(B)/asan/json: $(call asan,tool/json)
-$(B)/asan/parse: $(call asan,tool/parse tool/kernels)
+$(B)/unit/table: $(call asan,rig/table)
+$(B)/unit/tap: $(call asan,rig/tap rig/table)
+$(B)/unit/stream: $(call asan,rig/stream)
+$(B)/unit/host: $(call asan,rig/host rig/qemu rig/bochs rig/stream) $(B)/rig/bochs_rom.o
+$(B)/unit/matrix: $(call asan,rig/matrix)
+$(B)/unit/json: $(call asan,tool/json)
+$(B)/unit/parse: $(call asan,tool/parse tool/kernels)
 ASAN_VMM := $(addprefix $(B)/asan/,$(filter-out vmm/blob.o,$(VMM_OBJS))) $(B)/vmm/blob.o
-$(B)/asan/vmm: $(ASAN_VMM)
+$(B)/unit/vmm: $(ASAN_VMM)
 
 # The tool, with its own flags and libraries, and its list of kernels, which is made.
 TOOL_ASAN := $(B)/bin/kvm-pfnmap-asan
@@ -45,7 +46,7 @@ $(RIG_ASAN): $(call asan,$(addprefix rig/,main test table tap matrix host qemu b
 
 .PHONY: check-unit
 check-unit: $(UNIT_TESTS) $(RIG_ASAN) $(TOOL_ASAN)
-	UNIT_TESTS="$(UNIT_TESTS)" RIG_ASAN=$(RIG_ASAN) TOOL=$(TOOL_ASAN) IS_JSON=$(B)/asan/json \
+	UNIT_TESTS="$(UNIT_TESTS)" RIG_ASAN=$(RIG_ASAN) TOOL=$(TOOL_ASAN) IS_JSON=$(B)/unit/json \
 		scripts/tap.sh $(B)/logs unit tests/unit/run.sh tests/unit/tool.sh
 
 .SECONDARY:
