@@ -7,11 +7,12 @@
  * REASON may have blanks.
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "rig/rig.h"
+#include "rig/matrix.h"
 
 #define MAX_CELLS 256
 #define COLUMNS	  8

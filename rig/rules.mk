@@ -16,7 +16,8 @@ $(LIBHOST): $(patsubst %,$(B)/rig/%.o,host qemu bochs bochs_rom stream)
 	rm -f $@
 	$(AR) rcs $@ $^
 
-$(RIG): $(patsubst %,$(B)/rig/%.o,main test table tap matrix) $(LIBHOST)
+RIG_PARTS := main launch run runner table tap matrix util
+$(RIG): $(patsubst %,$(B)/rig/%.o,$(RIG_PARTS)) $(LIBHOST)
 	mkdir -p $(@D)
 	$(CC) -static -o $@ $^
 

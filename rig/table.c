@@ -7,24 +7,10 @@
 #include <string.h>
 
 #include "rig/table.h"
+#include "rig/util.h"
 
 #define MAX_WORDS 64
 #define MAX_LINE  2048
-
-void *xrealloc(void *p, unsigned long size)
-{
-	p = realloc(p, size);
-	if (!p) {
-		fprintf(stderr, "rig: out of memory\n");
-		exit(2);
-	}
-	return p;
-}
-
-char *xstrdup(const char *s)
-{
-	return strcpy(xrealloc(NULL, strlen(s) + 1), s);
-}
 
 const char *kvm_name(unsigned int kvm)
 {
@@ -34,6 +20,14 @@ const char *kvm_name(unsigned int kvm)
 const char *paging_name(unsigned int paging)
 {
 	return paging == PAGING_TDP ? "tdp" : paging == PAGING_SHADOW ? "shadow" : "-";
+}
+
+const char *const *paging_params(unsigned int paging)
+{
+	static const char *const shadow[] = { "kvm-amd.npt=0", "kvm-intel.ept=0", NULL };
+	static const char *const none[] = { NULL };
+
+	return paging == PAGING_SHADOW ? shadow : none;
 }
 
 /* A number without anything behind it. */

@@ -25,6 +25,10 @@ enum {
 /* "tdp", "shadow" or, for PAGING_NONE, "-". */
 const char *paging_name(unsigned int paging);
 
+/* The parameters of KVM's modules, of either vendor, that select it; NULL-terminated. */
+const char *const *paging_params(unsigned int paging);
+#define MAX_PAGING_PARAMS 4
+
 enum option_kind {
 	OPT_PARAM, /* module.param=value */
 	OPT_ENV,   /* VAR=value */
@@ -84,9 +88,5 @@ bool host_word(struct host_conf *conf, const char *word);
  * Write the configuration in a form that compares and that people can read; empty for the default.
  */
 void host_conf_text(const struct host_conf *conf, char *text, int size);
-
-/* Exit with a message when there is no memory left. */
-void *xrealloc(void *p, unsigned long size);
-char *xstrdup(const char *s);
 
 #endif

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rig/table.h"
 #include "rig/tap.h"
+#include "rig/util.h"
 
 #define RING (int)(sizeof(((struct tap *)0)->last) / sizeof(((struct tap *)0)->last[0]))
 

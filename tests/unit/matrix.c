@@ -8,7 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "rig/rig.h"
+#include "rig/matrix.h"
+#include "rig/util.h"
 #include "tests/lib/tap.h"
 
 static char dir[] = "/tmp/unit-matrix.XXXXXX", out[64], table[8192];

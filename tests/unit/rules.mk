@@ -14,8 +14,8 @@ $(UNIT_TESTS): $(B)/unit/%: $(B)/asan/tests/unit/%.o $(B)/asan/tests/lib/tap.o
 	$(CC) $(ASAN_FLAGS) -o $@ $^ -lpthread
 
 asan = $(addprefix $(B)/asan/,$(addsuffix .o,$(1)))
-$(B)/unit/table: $(call asan,rig/table)
-$(B)/unit/tap: $(call asan,rig/tap rig/table)
+$(B)/unit/table: $(call asan,rig/table rig/util)
+$(B)/unit/tap: $(call asan,rig/tap rig/util)
 $(B)/unit/stream: $(call asan,rig/stream)
 $(B)/unit/host: $(call asan,rig/host rig/qemu rig/bochs rig/stream) $(B)/rig/bochs_rom.o
 $(B)/unit/matrix: $(call asan,rig/matrix)
@@ -39,7 +39,7 @@ $(B)/asan/tool/kernels.o: $(B)/tool/kernels.c
 
 # Beside the other one, for it finds what is built by where it is itself.
 RIG_ASAN := $(B)/bin/rig-asan
-$(RIG_ASAN): $(call asan,$(addprefix rig/,main test table tap matrix host qemu bochs stream)) \
+$(RIG_ASAN): $(call asan,$(addprefix rig/,$(RIG_PARTS) host qemu bochs stream)) \
 		$(B)/rig/bochs_rom.o
 	mkdir -p $(@D)
 	$(CC) $(ASAN_FLAGS) -o $@ $^

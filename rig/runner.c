@@ -11,9 +11,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "rig/rig.h"
+#include "rig/launch.h"
+#include "rig/runner.h"
 #include "rig/stream.h"
 #include "rig/tap.h"
+#include "rig/util.h"
 
 #define RUN_S	   1800 /* default of --timeout for the whole run */
 #define MAX_LOADED 16
@@ -24,15 +26,13 @@
 
 enum verdict { PASSED, FAILED, SKIPPED };
 
-const char *const shadow_params[] = { "kvm-amd.npt=0", "kvm-intel.ept=0", NULL };
-
 /* One test on one KVM variant with one way of paging. */
 struct job {
 	const struct test *test;
 	unsigned int kvm, paging;
 	struct host_conf conf;
 	char conf_text[512];
-	const char *params[2 * MAX_PARAMS + ARRAY_SIZE(shadow_params)];
+	const char *params[2 * MAX_PARAMS + MAX_PAGING_PARAMS];
 	char state[1024]; /* what of KVM is loaded, with which parameters */
 };
 
@@ -93,6 +93,7 @@ static bool listed(const char *list, const char *name)
 
 static void add_job(struct runner *r, const struct test *t, unsigned int kvm, unsigned int paging)
 {
+	const char *const *params;
 	struct job *j;
 	int i, n = 0;
 	size_t len;
@@ -100,8 +101,8 @@ static void add_job(struct runner *r, const struct test *t, unsigned int kvm, un
 	r->jobs = xrealloc(r->jobs, (r->n + 1) * sizeof(*j));
 	j = &r->jobs[r->n++];
 	*j = (struct job){ .test = t, .kvm = kvm, .paging = paging, .conf = r->s->conf };
-	for (i = 0; paging == PAGING_SHADOW && shadow_params[i]; i++)
-		j->params[n++] = shadow_params[i];
+	for (params = paging_params(paging); *params; params++)
+		j->params[n++] = *params;
 	for (i = 0; i < r->s->n_params; i++)
 		j->params[n++] = r->s->params[i];
 	for (i = 0; i < t->n_options; i++) {
@@ -200,7 +201,7 @@ static bool have_host(struct runner *r, const struct job *j)
 			snprintf(r->error, sizeof(r->error), "%s: %s", dir, strerror(errno));
 			return false;
 		}
-		launch_prepare(&r->launch, r->s, &j->conf, dir);
+		launch_prepare(&r->launch, r->s, &j->conf, dir, stdout);
 		r->launch.opts.timeout_s = (int)((r->deadline - now_ms()) / 1000) + 1;
 		r->host = host_start(&r->launch.opts, r->error, sizeof(r->error));
 		r->boot_failures = r->host ? 0 : r->boot_failures + 1;
@@ -754,7 +755,7 @@ static int run_selected(struct runner *r, const struct test_run *run)
 	return err ? 2 : count[FAILED] > 0;
 }
 
-int run_tests(const struct settings *s, const struct test_run *run)
+int run_tests(struct settings *s, const struct test_run *run)
 {
 	struct runner r = { .s = s };
 	struct table table;
@@ -764,6 +765,8 @@ int run_tests(const struct settings *s, const struct test_run *run)
 		for (i = 0; run->list && i < r.n; i++)
 			printf("%-8s %-7s %s\n", kvm_name(r.jobs[i].kvm),
 			       paging_name(r.jobs[i].paging), r.jobs[i].test->name);
+		if (!run->list)
+			find_release(s);
 		ret = run->list ? 0 : run_selected(&r, run);
 	}
 	free(r.jobs);

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* "rig test": the test runner. */
+#ifndef RIG_RUNNER_H
+#define RIG_RUNNER_H
+
+#include "rig/launch.h"
+
+/* What to run; the lists only and group are comma-separated, or NULL for all. */
+struct test_run {
+	const char *table, *only, *group;
+	const char *name; /* of the logs, the counts and the results */
+	bool list;	  /* only print the tests */
+	int workers;	  /* hosts at a time; 0: two if there are as many processors */
+};
+
+/* Run the tests. Returns the exit status: 0, 1 when a test failed, 2 when nothing could be run. */
+int run_tests(struct settings *s, const struct test_run *run);
+
+#endif
