@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The test runner: as few boots and module reloads as the table allows, one line for each test. */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,15 +124,12 @@ static void add_job(struct runner *r, const struct test *t, unsigned int kvm, un
 	}
 }
 
-/* Tests of the machine first, then by host, then by what is loaded. */
+/* By host, then by what is loaded. */
 static int by_effort(const void *a, const void *b)
 {
 	const struct job *x = a, *y = b;
-	int c;
+	int c = strcmp(x->conf_text, y->conf_text);
 
-	if (x->test->machine != y->test->machine)
-		return y->test->machine - x->test->machine;
-	c = strcmp(x->conf_text, y->conf_text);
 	if (!c)
 		c = strcmp(x->state, y->state);
 	return c ? c : (x->test > y->test) - (x->test < y->test);
@@ -359,77 +355,6 @@ static void run_in_host(struct runner *r, struct job *j, struct record *rec,
 		free((char *)words[2 + owned]);
 }
 
-static void __attribute__((noreturn))
-exec_on_machine(const struct runner *r, const struct job *j, int out)
-{
-	const char *env[MAX_WORDS];
-	char prog[600];
-	int n, owned, null;
-
-	setsid();
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	null = open("/dev/null", O_RDONLY);
-	dup2(null, 0);
-	dup2(out, 1);
-	dup2(out, 2);
-	n = test_env(j, env, MAX_WORDS, &owned);
-	while (n--)
-		putenv((char *)env[n]);
-	setenv("BUILD", r->s->build, 1);
-	setenv("REL", r->s->release, 1);
-	if (strchr(j->test->argv[0], '/'))
-		snprintf(prog, sizeof(prog), "%s", j->test->argv[0]);
-	else
-		snprintf(prog, sizeof(prog), "%s/bin/%s", r->s->build, j->test->argv[0]);
-	execv(prog, j->test->argv);
-	printf("Bail out! cannot run %s: %s\n", prog, strerror(errno));
-	fflush(stdout);
-	_exit(127);
-}
-
-/* Run the program on this machine, and end as a host would have it. */
-static void run_on_machine(struct runner *r, struct job *j, struct record *rec,
-			   struct host_reply *reply)
-{
-	long long start = now_ms(), deadline = start + j->test->timeout_s * 1000LL;
-	static struct stream out;
-	int fds[2], status = 0;
-	char *line;
-	size_t len;
-	pid_t pid;
-
-	*reply = (struct host_reply){ .kind = HOST_ERRNO };
-	if (pipe2(fds, O_CLOEXEC)) {
-		snprintf(reply->message, sizeof(reply->message), "pipe: %s", strerror(errno));
-		return;
-	}
-	fflush(NULL);
-	pid = fork();
-	if (!pid)
-		exec_on_machine(r, j, fds[1]);
-	close(fds[1]);
-	out = (struct stream){ .fd = fds[0] };
-	while (pid > 0 && (line = stream_line(&out, &len, deadline)))
-		record_line(rec, RIG_OUT, line, len);
-	if (pid > 0 && errno == ETIMEDOUT) {
-		reply->kind = HOST_TIMEOUT;
-		reply->value = j->test->timeout_s;
-	}
-	if (pid > 0) {
-		/* The end of the output is the end of the program, except for a misbehaving one. */
-		while (reply->kind != HOST_TIMEOUT && !waitpid(pid, &status, WNOHANG) &&
-		       now_ms() < deadline)
-			sleep_ms(10);
-		kill(-pid, SIGKILL);
-		waitpid(pid, NULL, 0);
-	}
-	close(fds[0]);
-	if (pid > 0 && reply->kind != HOST_TIMEOUT) {
-		reply->kind = WIFSIGNALED(status) ? HOST_SIGNAL : HOST_EXIT;
-		reply->value = WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status);
-	}
-}
-
 /* Does the table's check, if there is one, let the test run? */
 static bool check_allows(struct runner *r, const struct job *j, struct notes *skips)
 {
@@ -515,22 +440,17 @@ static void run_job(struct runner *r, struct job *j, struct record *rec, long *m
 		note(rec->notes, "not run: the time for the whole run is over");
 		return;
 	}
-	if (j->test->machine) {
-		start = now_ms();
-		run_on_machine(r, j, rec, &reply);
-	} else {
-		if (!have_host(r, j)) {
-			note(rec->notes, "%s", r->error);
-			return;
-		}
-		if (!load_modules(r, j, rec->notes))
-			return;
-		if (!check_allows(r, j, &rec->tap.skips))
-			return;
-		host_do(r->host, &reply, "mark", j->test->name);
-		start = now_ms();
-		run_in_host(r, j, rec, &reply);
+	if (!have_host(r, j)) {
+		note(rec->notes, "%s", r->error);
+		return;
 	}
+	if (!load_modules(r, j, rec->notes))
+		return;
+	if (!check_allows(r, j, &rec->tap.skips))
+		return;
+	host_do(r->host, &reply, "mark", j->test->name);
+	start = now_ms();
+	run_in_host(r, j, rec, &reply);
 	*ms = (long)(now_ms() - start);
 	if (reply.kind == HOST_EXIT)
 		tap_end(&rec->tap);
@@ -539,8 +459,6 @@ static void run_job(struct runner *r, struct job *j, struct record *rec, long *m
 		note(rec->notes, "%s", host_explain(&reply));
 	if (reply.kind != HOST_EXIT)
 		tap_last_lines(&rec->tap, rec->notes);
-	if (j->test->machine)
-		return;
 	note_loss(r, rec->notes);
 	if (host_alive(r->host))
 		check_users(r, j, rec->notes);
@@ -617,8 +535,7 @@ static void do_job(struct runner *r, struct job *j, struct result *result)
 /* Do these two jobs want the same host in the same state? */
 static bool same_effort(const struct job *a, const struct job *b)
 {
-	return !a->test->machine && !b->test->machine && !strcmp(a->conf_text, b->conf_text) &&
-	       !strcmp(a->state, b->state);
+	return !strcmp(a->conf_text, b->conf_text) && !strcmp(a->state, b->state);
 }
 
 /* Take the next jobs that share a host and its state. Returns their number, 0 at the end. */

@@ -169,8 +169,6 @@ static const char *parse_option(struct test *t, char *word)
 		t->paging &= !strcmp(word, "paging=tdp") ? PAGING_TDP : PAGING_SHADOW;
 		if (!t->paging)
 			return "paging= does not fit the KVM column or an earlier paging=";
-	} else if (!strcmp(word, "machine")) {
-		t->machine = true;
 	} else if (host_word(&scratch, word)) {
 		add_option(t, OPT_HOST, kvm, word);
 	} else if (is_env(word)) {

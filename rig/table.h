@@ -50,7 +50,6 @@ struct test {
 	char *name, *group;
 	int timeout_s;
 	unsigned int kvm, paging;
-	bool machine; /* runs on this machine, not in the host */
 	struct test_option *options;
 	int n_options;
 	char **argv; /* NULL-terminated */

@@ -44,18 +44,20 @@ done
 check 'rig --help' rig 0 '^usage: rig test' --help
 check 'rig without a command' rig 2 '^usage: rig test'
 check 'rig with an unknown command' rig 2 'no command "tets"' tets
-check 'rig test --list' rig 0 '^patched +tdp +slots$' test --kernel "$REL" --list tests/amd.table
+check 'rig test --list' rig 0 '^patched +tdp +slots$' test --list tests/amd.table
 check 'rig test --list --kvm stock --only' rig 0 '^stock +shadow +slots$' \
-	test --kernel "$REL" --list --kvm stock --only slots tests/amd.table
+	test --list --kvm stock --only slots tests/amd.table
 check 'rig test --only with a name that is not there' rig 2 'no test "slto"' \
-	test --kernel "$REL" --list --only slto tests/amd.table
+	test --list --only slto tests/amd.table
 check 'rig test of a table that is not there' rig 2 'No such file' \
-	test --kernel "$REL" --list tests/no-table
-check 'rig test of something else' rig 2 'rules.mk:[0-9]+: ' test --kernel "$REL" --list tests/rules.mk
+	test --list tests/no-table
+check 'rig test of something else' rig 2 'rules.mk:[0-9]+: ' test --list tests/rules.mk
 check 'rig with a way of paging that is none' rig 2 'want tdp, shadow or both' test --paging x tests/amd.table
+check "rig test of a kernel that is not built" rig 2 "no host of kernel 0.1 is built" \
+	test --kernel 0.1 tests/amd.table
 check 'rig matrix without results' rig 2 'want OUTPUT RESULTS' matrix /dev/null
 check 'rig with a wrong number' rig 2 'is not understood' test --mem x tests/amd.table
-check 'rig with all options' rig 0 '^patched +tdp +slots$' test --kernel "$REL" --list --param kvm-amd.npt=0 \
+check 'rig with all options' rig 0 '^patched +tdp +slots$' test --list --param kvm-amd.npt=0 \
 	--mem 512 --cpus 1 --icount --device e1000 --timeout 10 --name x --workers 3 \
 	--group memslot --kvm patched --paging tdp tests/amd.table
 echo "1..$number"

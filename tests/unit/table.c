@@ -57,7 +57,7 @@ static void accept(void)
 		"\n"
 		"one group 5 both\n"
 		"two  g 1 patched need=a,b VAR=\"x y\" stock:kvm.x=1 fresh mem=512 -- prog \"\" \"a b\" c#d\n"
-		"three g 999999 none machine log=\"A|B\" why=\"for fun\" # the rest is a comment\n"
+		"three g 999999 none log=\"A|B\" why=\"for fun\" # the rest is a comment\n"
 		"last g 1 stock paging=shadow device=x,y thread=multi icount cpus=1 check=\"test -e /x\"";
 	struct host_conf conf = { 0 };
 	struct table t;
@@ -83,8 +83,7 @@ static void accept(void)
 	       "quotes keep blanks");
 	tap_ok(t.tests[1].options[3].kind == OPT_PARAM && t.tests[1].options[3].kvm == KVM_STOCK,
 	       "stock: restricts");
-	tap_ok(t.tests[2].machine && t.tests[2].kvm == KVM_NONE &&
-		       !strcmp(t.tests[2].options[0].why, "for fun"),
+	tap_ok(t.tests[2].kvm == KVM_NONE && !strcmp(t.tests[2].options[0].why, "for fun"),
 	       "log= has its why=");
 	tap_ok(t.tests[0].paging == (PAGING_TDP | PAGING_SHADOW) &&
 		       t.tests[2].paging == PAGING_NONE && t.tests[3].paging == PAGING_SHADOW,
@@ -114,6 +113,7 @@ static void refuse(void)
 		{ "a g 1s both\n", ":1: the timeout is no number" },
 		{ "a g 1 all\n", ":1: KVM is none of" },
 		{ "a g 1 both nonsense\n", ":1: unknown option" },
+		{ "a g 1 none machine\n", ":1: unknown option" },
 		{ "a g 1 both e1000.x=1\n", ":1: unknown option" },
 		{ "a g 1 both kvm.x\n", ":1: unknown option" },
 		{ "a g 1 both 1VAR=x\n", ":1: unknown option" },
