@@ -26,8 +26,8 @@ static const char usage_text[] =
 	"  --kvm WHICH        stock or patched; for test also both (default: both);\n"
 	"                     for run and shell also none (default: patched)\n"
 	"  --stock            the same as --kvm stock\n"
-	"  --paging WHICH     tdp (nested paging), shadow or, for test, both (default: what KVM\n"
-	"                     does by itself, tdp; for test: both)\n"
+	"  --paging WHICH     tdp (nested paging), tdp_mmu0 (nested paging by the shadow MMU), shadow\n"
+	"                     (shadow paging) or, for test, all (default: tdp; for test: all)\n"
 	"  --param M.P=VALUE  a parameter for one of KVM's modules, such as kvm-amd.npt=0\n"
 	"  --need MODULE,...  further modules: pfnmap_exporter, bochs, qxl, vgem\n"
 	"  --host WHICH       amd or intel (default: amd); the Intel host is slower and has one\n"
@@ -63,13 +63,14 @@ static unsigned int parse_kvm(const char *word)
 
 static unsigned int parse_paging(const char *word)
 {
-	if (!strcmp(word, "both"))
-		return PAGING_TDP | PAGING_SHADOW;
-	if (!strcmp(word, "tdp"))
-		return PAGING_TDP;
-	if (!strcmp(word, "shadow"))
-		return PAGING_SHADOW;
-	die("--paging %s: want tdp, shadow or both", word);
+	unsigned int paging;
+
+	if (!strcmp(word, "all"))
+		return PAGING_TDP | PAGING_TDP_MMU0 | PAGING_SHADOW;
+	for (paging = PAGING_TDP; paging <= PAGING_SHADOW; paging <<= 1)
+		if (!strcmp(word, paging_name(paging)))
+			return paging;
+	die("--paging %s: want tdp, tdp_mmu0, shadow or all", word);
 }
 
 static void add_host_word(struct settings *s, const char *option, const char *value)

@@ -108,22 +108,22 @@ static int read_results(struct matrix *m, const char *path)
 	return error ? -1 : 0;
 }
 
-/* What people call it on this kind of host. */
+/* The module parameter that says it on this kind of host. */
 static const char *paging_words(const struct cell *c)
 {
-	bool tdp = !strcmp(c->paging, "tdp");
+	bool intel = strstr(c->host, "VT-x");
 
-	if (!strcmp(c->paging, "-"))
-		return "-";
-	if (strstr(c->host, "VT-x"))
-		return tdp ? "ept=1" : "ept=0";
-	return tdp ? "npt=1" : "npt=0";
+	if (!strcmp(c->paging, "tdp"))
+		return intel ? "ept=1" : "npt=1";
+	if (!strcmp(c->paging, "shadow"))
+		return intel ? "ept=0" : "npt=0";
+	return !strcmp(c->paging, "tdp_mmu0") ? "tdp_mmu=0" : "-";
 }
 
 /* A line of Markdown whose columns line up in a terminal as well. */
 static void print_row(FILE *f, const char *const *words)
 {
-	static const int widths[COLUMNS] = { 20, 12, 6, 7, 6, 6, 7, 5 };
+	static const int widths[COLUMNS] = { 20, 12, 9, 7, 6, 6, 7, 5 };
 	int i;
 
 	for (i = 0; i < COLUMNS; i++)

@@ -83,8 +83,8 @@ static unsigned int one_kvm(struct settings *s)
 
 	if (kvm == (KVM_STOCK | KVM_PATCHED))
 		die("--kvm both is for tests");
-	if (s->paging == (PAGING_TDP | PAGING_SHADOW))
-		die("--paging both is for tests");
+	if (s->paging & (s->paging - 1))
+		die("--paging all is for tests");
 	for (params = paging_params(s->paging); *params; params++)
 		if (s->n_params < MAX_PARAMS)
 			s->params[s->n_params++] = *params;

@@ -474,6 +474,18 @@ static void print_notes(const struct notes *notes, const char *prefix)
 		printf("        %s%s\n", prefix, notes->line[i]);
 }
 
+/* NAME.log, NAME.KVM.log or NAME.KVM.PAGING.log; nested paging, the default, is not named. */
+static void log_path(const struct runner *r, const struct job *j, char *path, size_t size)
+{
+	char kvm[16] = "", paging[16] = "";
+
+	if (j->kvm != KVM_NONE)
+		snprintf(kvm, sizeof(kvm), ".%s", kvm_name(j->kvm));
+	if (j->paging != PAGING_NONE && j->paging != PAGING_TDP)
+		snprintf(paging, sizeof(paging), ".%s", paging_name(j->paging));
+	snprintf(path, size, "%s/%s%s%s.log", r->logdir, j->test->name, kvm, paging);
+}
+
 /* Do a job; everybody sees its result, and the runner's user its line. */
 static void do_job(struct runner *r, struct job *j, struct result *result)
 {
@@ -486,9 +498,7 @@ static void do_job(struct runner *r, struct job *j, struct result *result)
 	long ms = 0;
 	int i;
 
-	snprintf(path, sizeof(path), "%s/%s%s%s%s.log", r->logdir, j->test->name,
-		 j->kvm == KVM_NONE ? "" : ".", j->kvm == KVM_NONE ? "" : kvm_name(j->kvm),
-		 j->paging == PAGING_SHADOW ? ".shadow" : "");
+	log_path(r, j, path, sizeof(path));
 	rec.log = fopen(path, "we");
 	if (!rec.log) {
 		fprintf(stderr, "rig: %s: %s\n", path, strerror(errno));
@@ -503,7 +513,7 @@ static void do_job(struct runner *r, struct job *j, struct result *result)
 		verdict = SKIPPED;
 	else
 		verdict = PASSED;
-	printf("%-5s %-8s %-7s %-24s %6.1f s  (%d checks", words[verdict], kvm_name(j->kvm),
+	printf("%-5s %-8s %-8s %-25s %6.1f s  (%d checks", words[verdict], kvm_name(j->kvm),
 	       paging_name(j->paging), j->test->name, ms / 1000.0, rec.tap.checks);
 	if (rec.tap.checks && rec.tap.skipped)
 		printf(", %d skipped", rec.tap.skipped);
@@ -680,7 +690,7 @@ int run_tests(struct settings *s, const struct test_run *run)
 
 	if (!table_read(&table, run->table) && !select_jobs(&r, &table, run)) {
 		for (i = 0; run->list && i < r.n; i++)
-			printf("%-8s %-7s %s\n", kvm_name(r.jobs[i].kvm),
+			printf("%-8s %-8s %s\n", kvm_name(r.jobs[i].kvm),
 			       paging_name(r.jobs[i].paging), r.jobs[i].test->name);
 		if (!run->list)
 			find_release(s);

@@ -19,15 +19,25 @@ const char *kvm_name(unsigned int kvm)
 
 const char *paging_name(unsigned int paging)
 {
-	return paging == PAGING_TDP ? "tdp" : paging == PAGING_SHADOW ? "shadow" : "-";
+	switch (paging) {
+	case PAGING_TDP:
+		return "tdp";
+	case PAGING_TDP_MMU0:
+		return "tdp_mmu0";
+	case PAGING_SHADOW:
+		return "shadow";
+	default:
+		return "-";
+	}
 }
 
 const char *const *paging_params(unsigned int paging)
 {
 	static const char *const shadow[] = { "kvm-amd.npt=0", "kvm-intel.ept=0", NULL };
+	static const char *const tdp_mmu0[] = { "kvm.tdp_mmu=0", NULL };
 	static const char *const none[] = { NULL };
 
-	return paging == PAGING_SHADOW ? shadow : none;
+	return paging == PAGING_SHADOW ? shadow : paging == PAGING_TDP_MMU0 ? tdp_mmu0 : none;
 }
 
 /* A number without anything behind it. */
@@ -169,6 +179,8 @@ static const char *parse_option(struct test *t, char *word)
 		t->paging &= !strcmp(word, "paging=tdp") ? PAGING_TDP : PAGING_SHADOW;
 		if (!t->paging)
 			return "paging= does not fit the KVM column or an earlier paging=";
+	} else if (!strcmp(word, "tdp_mmu=both")) {
+		t->tdp_mmu_both = true;
 	} else if (host_word(&scratch, word)) {
 		add_option(t, OPT_HOST, kvm, word);
 	} else if (is_env(word)) {
@@ -205,6 +217,10 @@ static const char *parse_test(struct test *t, char **words, int n)
 		if (error)
 			return error;
 	}
+	if (t->tdp_mmu_both && !(t->paging & PAGING_TDP))
+		return "tdp_mmu=both does not fit the KVM column or paging=";
+	if (t->tdp_mmu_both)
+		t->paging |= PAGING_TDP_MMU0;
 	if (i + 1 == n)
 		return "no program behind --";
 	t->argv = xrealloc(NULL, (n - i + 2) * sizeof(*t->argv));

@@ -15,14 +15,15 @@ enum {
 /* "stock", "patched" or, for KVM_NONE, "-". */
 const char *kvm_name(unsigned int kvm);
 
-/* How KVM translates guest addresses: a set. PAGING_NONE: there is no KVM. */
+/* How KVM translates guest addresses: a set. PAGING_NONE: no KVM module is loaded. */
 enum {
 	PAGING_NONE = 1,
-	PAGING_TDP = 2,	   /* the processor walks KVM's tables as well: npt=1, ept=1 */
-	PAGING_SHADOW = 4, /* KVM shadows the guest's tables: npt=0, ept=0 */
+	PAGING_TDP = 2,	     /* nested paging, as KVM does it by default: npt=1, ept=1 */
+	PAGING_TDP_MMU0 = 4, /* nested paging by the shadow MMU: kvm.tdp_mmu=0 */
+	PAGING_SHADOW = 8,   /* shadow paging: npt=0, ept=0 */
 };
 
-/* "tdp", "shadow" or, for PAGING_NONE, "-". */
+/* "tdp", "tdp_mmu0", "shadow" or, for PAGING_NONE, "-". */
 const char *paging_name(unsigned int paging);
 
 /* The parameters of KVM's modules, of either vendor, that select it; NULL-terminated. */
@@ -50,6 +51,7 @@ struct test {
 	char *name, *group;
 	int timeout_s;
 	unsigned int kvm, paging;
+	bool tdp_mmu_both; /* wants PAGING_TDP_MMU0, too */
 	struct test_option *options;
 	int n_options;
 	char **argv; /* NULL-terminated */

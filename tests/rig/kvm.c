@@ -27,21 +27,27 @@ static void read_sys(const char *path, char *buf, size_t size)
 int main(void)
 {
 	const char *paging = getenv("PAGING"), *npt = getenv("KVM_AMD_NPT");
-	bool patched = tap_kvm_patched(), shadow;
+	const char *tdp_mmu = getenv("KVM_TDP_MMU");
+	bool patched = tap_kvm_patched(), shadow, mmu0;
 	char text[64];
 	int fd;
 
-	tap_plan(5);
+	tap_plan(7);
 	fd = open("/dev/kvm", O_RDWR);
 	tap_ok(fd >= 0, "/dev/kvm opens");
 	tap_is(ioctl(fd, KVM_GET_API_VERSION, 0), KVM_API_VERSION, "KVM's API version");
-	if (!paging || (strcmp(paging, "tdp") && strcmp(paging, "shadow")))
+	shadow = paging && !strcmp(paging, "shadow");
+	mmu0 = paging && !strcmp(paging, "tdp_mmu0");
+	if (!shadow && !mmu0 && (!paging || strcmp(paging, "tdp")))
 		tap_bail("PAGING is %s", paging ? paging : "missing");
-	shadow = !strcmp(paging, "shadow");
 	tap_ok(shadow ? npt && !strcmp(npt, "0") : !npt,
-	       "what the runner gives is in the environment");
+	       "npt is in the environment if the runner set it");
+	tap_ok(mmu0 ? tdp_mmu && !strcmp(tdp_mmu, "0") : !tdp_mmu, "so is tdp_mmu");
 	read_sys("/sys/module/kvm_amd/parameters/npt", text, sizeof(text));
 	tap_ok(!strcmp(text, shadow ? "N" : "Y"), "paging is %s: npt reads %s", paging, text);
+	read_sys("/sys/module/kvm/parameters/tdp_mmu", text, sizeof(text));
+	tap_ok(shadow || !strcmp(text, mmu0 ? "N" : "Y"), "paging is %s: tdp_mmu reads %s", paging,
+	       text);
 	tap_is(!access("/sys/module/kvm/parameters/allow_unsafe_mappings", F_OK), patched,
 	       "only the patched KVM has allow_unsafe_mappings");
 	return tap_done();

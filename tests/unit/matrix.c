@@ -71,6 +71,7 @@ static void sums(void)
 				"passed stock tdp 2600 two \n"
 				"failed patched tdp 10 one not ok 1 - it works\n"
 				"skipped patched shadow 0 one no room for it\n"
+				"passed patched tdp_mmu0 3000 one \n"
 				"passed - - 5 machine \n");
 	char *intel = file("intel", "run 1000 6.12-x VT-x (Bochs)\n"
 				    "passed patched shadow 7000 one \n"
@@ -81,6 +82,8 @@ static void sums(void)
 	       "tests of one kind are one row, with their time");
 	tap_ok(has_row("| npt=1 | patched | 0 | 1 | 0 | 0 |"), "a failure counts");
 	tap_ok(has_row("| npt=0 | patched | 0 | 0 | 1 | 0 |"), "a skip counts");
+	tap_ok(has_row("| tdp_mmu=0 | patched | 1 | 0 | 0 | 3 |"),
+	       "nested paging by the shadow MMU has its own row");
 	tap_ok(has_row("| 6.1.0-1-amd64 | AMD-V (QEMU) | - | - | 1 | 0 | 0 | 0 |"),
 	       "tests without KVM have a row");
 	tap_ok(has_row("| 6.12-x | VT-x (Bochs) | ept=0 | patched | 1 | 0 | 0 | 7 |") &&

@@ -52,7 +52,7 @@ check 'rig test --only with a name that is not there' rig 2 'no test "slto"' \
 check 'rig test of a table that is not there' rig 2 'No such file' \
 	test --list tests/no-table
 check 'rig test of something else' rig 2 'rules.mk:[0-9]+: ' test --list tests/rules.mk
-check 'rig with a way of paging that is none' rig 2 'want tdp, shadow or both' test --paging x tests/amd.table
+check 'rig with a way of paging that is none' rig 2 'want tdp, tdp_mmu0, shadow or all' test --paging x tests/amd.table
 check "rig test of a kernel that is not built" rig 2 "no host of kernel 0.1 is built" \
 	test --kernel 0.1 tests/amd.table
 check 'rig matrix without results' rig 2 'want OUTPUT RESULTS' matrix /dev/null

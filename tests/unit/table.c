@@ -55,7 +55,7 @@ static void accept(void)
 	static const char text[] =
 		"# a comment\n"
 		"\n"
-		"one group 5 both\n"
+		"one group 5 both tdp_mmu=both\n"
 		"two  g 1 patched need=a,b VAR=\"x y\" stock:kvm.x=1 fresh mem=512 -- prog \"\" \"a b\" c#d\n"
 		"three g 999999 none log=\"A|B\" why=\"for fun\" # the rest is a comment\n"
 		"last g 1 stock paging=shadow device=x,y thread=multi icount cpus=1 check=\"test -e /x\"";
@@ -85,9 +85,14 @@ static void accept(void)
 	       "stock: restricts");
 	tap_ok(t.tests[2].kvm == KVM_NONE && !strcmp(t.tests[2].options[0].why, "for fun"),
 	       "log= has its why=");
-	tap_ok(t.tests[0].paging == (PAGING_TDP | PAGING_SHADOW) &&
+	tap_ok(t.tests[1].paging == (PAGING_TDP | PAGING_SHADOW) &&
 		       t.tests[2].paging == PAGING_NONE && t.tests[3].paging == PAGING_SHADOW,
 	       "both ways of paging, unless there is no KVM or one is named");
+	tap_ok(t.tests[0].paging == (PAGING_TDP | PAGING_TDP_MMU0 | PAGING_SHADOW),
+	       "tdp_mmu=both adds the shadow MMU for nested paging");
+	tap_ok(!strcmp(paging_params(PAGING_TDP_MMU0)[0], "kvm.tdp_mmu=0") &&
+		       !paging_params(PAGING_TDP_MMU0)[1] && !paging_params(PAGING_TDP)[0],
+	       "and its parameter");
 	tap_is(t.tests[3].n_options, 5, "the last line needs no line break");
 	for (int i = 0; i < 5; i++)
 		if (t.tests[3].options[i].kind == OPT_HOST)
@@ -127,6 +132,9 @@ static void refuse(void)
 		{ "a g 1 both paging=none\n", ":1: unknown option" },
 		{ "a g 1 none paging=tdp\n", ":1: paging= does not fit" },
 		{ "a g 1 both paging=tdp paging=shadow\n", ":1: paging= does not fit" },
+		{ "a g 1 none tdp_mmu=both\n", ":1: tdp_mmu=both does not fit" },
+		{ "a g 1 both tdp_mmu=both paging=shadow\n", ":1: tdp_mmu=both does not fit" },
+		{ "a g 1 both tdp_mmu=0\n", ":1: unknown option" },
 		{ "a g 1 both VAR=\"x\n", ":1: too many words, or a quote" },
 		{ "a g 1 both\na g 2 none\n", ":2: a test of this name" },
 	};
@@ -183,6 +191,8 @@ int main(void)
 	refuse();
 	too_much();
 	read_ours("tests/amd.table");
+	read_ours("tests/intel.table");
+	read_ours("tests/i386.table");
 	read_ours("tests/rig/misbehave.table");
 	tap_is(read_text(&t, ""), 0, "an empty table is a table");
 	table_free(&t);
