@@ -20,6 +20,6 @@ $(B)/host/dumb.so: tests/install/dumb.c dkms/rules.mk
 	$(CC) $(CFLAGS) -shared -fPIC -o $@ $<
 
 .PHONY: check-install
-check-install: $(DEB) $(B)/host/pages $(B)/host/dumb.so $(B)/guest/ivshmem.cpio
-	CORE=$(CORE) scripts/tap.sh $(B)/logs $(call part,install) tests/install/run.sh
+check-install: $(B)/bin/rig $(DEB) $(B)/host/pages $(B)/host/dumb.so $(B)/guest/ivshmem.cpio
+	CORE=$(CORE) $(TAP) $(call part,install) tests/install/run.sh
 endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "rig/judge.h"
 #include "rig/launch.h"
 #include "rig/matrix.h"
 #include "rig/run.h"
@@ -15,6 +16,7 @@ static const char usage_text[] =
 	"usage: rig test  [options] [--only NAME,...] [--group NAME,...] [--name NAME] TABLE\n"
 	"       rig run   [options] [--need MODULE,...] -- [VAR=value ...] PROGRAM [ARGUMENT...]\n"
 	"       rig shell [options] [--need MODULE,...]\n"
+	"       rig tap LOGS NAME PROGRAM...\n"
 	"       rig matrix OUTPUT RESULTS...\n"
 	"\n"
 	"Boots a stock Debian kernel in QEMU's emulation of an AMD-V host, or in Bochs' emulation of\n"
@@ -44,6 +46,9 @@ static const char usage_text[] =
 	"  --name NAME        test logs go to build/logs/NAME-*, counts of passed, failed and skipped\n"
 	"                     tests to build/logs/NAME.counts, the results one by one to\n"
 	"                     build/logs/NAME.results (default: rig)\n"
+	"\n"
+	"rig tap runs programs of this machine that print TAP, with one line per check; the output goes\n"
+	"to LOGS/NAME.log, the counts to LOGS/NAME.counts.\n"
 	"\n"
 	"rig matrix prints a table of kernels, hosts and ways of paging from such results, and writes\n"
 	"it to the file OUTPUT.\n";
@@ -187,6 +192,11 @@ int main(int argc, char **argv)
 		if (argc < 4)
 			die("matrix: want OUTPUT RESULTS...: see rig --help");
 		return print_matrix(argv[2], argv + 3);
+	}
+	if (!strcmp(argv[1], "tap")) {
+		if (argc < 5)
+			die("tap: want LOGS NAME PROGRAM...: see rig --help");
+		return judge_programs(argv[2], argv[3], argv + 4);
 	}
 	if (strcmp(argv[1], "test") && strcmp(argv[1], "run") && strcmp(argv[1], "shell"))
 		die("there is no command \"%s\": see rig --help", argv[1]);

@@ -13,13 +13,10 @@
 #include <string.h>
 
 #include "rig/matrix.h"
+#include "rig/report.h"
 
 #define MAX_CELLS 256
 #define COLUMNS	  8
-
-enum verdict { PASSED, FAILED, SKIPPED, NR_VERDICTS };
-
-static const char *const verdict_names[NR_VERDICTS] = { "passed", "failed", "skipped" };
 
 /* One line of the table. */
 struct cell {

@@ -16,10 +16,13 @@ $(LIBHOST): $(patsubst %,$(B)/rig/%.o,host qemu bochs bochs_rom stream)
 	rm -f $@
 	$(AR) rcs $@ $^
 
-RIG_PARTS := main launch run runner table tap matrix util
+RIG_PARTS := main launch run runner table judge tap report matrix util
 $(RIG): $(patsubst %,$(B)/rig/%.o,$(RIG_PARTS)) $(LIBHOST)
 	mkdir -p $(@D)
 	$(CC) -static -o $@ $^
+
+# Runs test programs of this machine, $(TAP) NAME PROGRAM...; a target that does needs $(RIG).
+TAP := $(RIG) tap $(B)/logs
 
 ifdef REL
 

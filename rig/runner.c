@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "rig/launch.h"
+#include "rig/report.h"
 #include "rig/runner.h"
 #include "rig/stream.h"
 #include "rig/tap.h"
@@ -22,8 +23,6 @@
 #define MAX_WORDS  96
 /* VMs are torn down in the background: how long KVM may still be in use after a test. */
 #define USERS_MS 3000
-
-enum verdict { PASSED, FAILED, SKIPPED };
 
 /* One test on one KVM variant with one way of paging. */
 struct job {
@@ -489,7 +488,6 @@ static void log_path(const struct runner *r, const struct job *j, char *path, si
 /* Do a job; everybody sees its result, and the runner's user its line. */
 static void do_job(struct runner *r, struct job *j, struct result *result)
 {
-	static const char *const words[] = { "ok", "FAIL", "SKIP" };
 	enum verdict verdict;
 	struct notes notes = { 0 };
 	const char *reason = "";
@@ -513,7 +511,7 @@ static void do_job(struct runner *r, struct job *j, struct result *result)
 		verdict = SKIPPED;
 	else
 		verdict = PASSED;
-	printf("%-5s %-8s %-8s %-25s %6.1f s  (%d checks", words[verdict], kvm_name(j->kvm),
+	printf("%-5s %-8s %-8s %-25s %6.1f s  (%d checks", verdict_words[verdict], kvm_name(j->kvm),
 	       paging_name(j->paging), j->test->name, ms / 1000.0, rec.tap.checks);
 	if (rec.tap.checks && rec.tap.skipped)
 		printf(", %d skipped", rec.tap.skipped);
@@ -602,26 +600,9 @@ static void run_jobs(struct runner *r, int workers)
 		;
 }
 
-/* Write the counts for whoever adds up several runs. */
-static int write_counts(const struct runner *r, const char *name, const int *count)
-{
-	char path[400];
-	FILE *f;
-
-	snprintf(path, sizeof(path), "%s/logs/%s.counts", r->s->build, name);
-	f = fopen(path, "we");
-	if (!f || fprintf(f, "%d %d %d\n", count[PASSED], count[FAILED], count[SKIPPED]) < 0 ||
-	    fclose(f)) {
-		fprintf(stderr, "rig: %s: %s\n", path, strerror(errno));
-		return -1;
-	}
-	return 0;
-}
-
 /* Write the results one by one, for print_matrix(); its head describes the format. */
 static int write_results(const struct runner *r, const char *name, long long ms)
 {
-	static const char *const words[] = { "passed", "failed", "skipped" };
 	const char *release = r->shared->release;
 	char path[400];
 	FILE *f;
@@ -636,8 +617,9 @@ static int write_results(const struct runner *r, const char *name, long long ms)
 			const struct result *result = &r->shared->results[i];
 			const struct job *j = &r->jobs[i];
 
-			fprintf(f, "%s %s %s %ld %s %s\n", words[result->verdict], kvm_name(j->kvm),
-				paging_name(j->paging), result->ms, j->test->name, result->reason);
+			fprintf(f, "%s %s %s %ld %s %s\n", verdict_names[result->verdict],
+				kvm_name(j->kvm), paging_name(j->paging), result->ms, j->test->name,
+				result->reason);
 		}
 	}
 	if (!f || ferror(f) | fclose(f)) {
@@ -649,7 +631,8 @@ static int write_results(const struct runner *r, const char *name, long long ms)
 
 static int run_selected(struct runner *r, const struct test_run *run)
 {
-	int count[3] = { 0 }, workers = run->workers, i, err;
+	int count[NR_VERDICTS] = { 0 }, workers = run->workers, i, status;
+	char logs[300];
 	long long start = now_ms();
 	const struct settings *s = r->s;
 
@@ -674,12 +657,9 @@ static int run_selected(struct runner *r, const struct test_run *run)
 		if (r->shared->results[i].verdict == FAILED)
 			printf("  %s (%s, %s)\n", r->jobs[i].test->name, kvm_name(r->jobs[i].kvm),
 			       paging_name(r->jobs[i].paging));
-	err = write_counts(r, run->name, count) | write_results(r, run->name, now_ms() - start);
-	printf("%d passed, %d failed", count[PASSED], count[FAILED]);
-	if (count[SKIPPED])
-		printf(", %d skipped", count[SKIPPED]);
-	printf("\n");
-	return err ? 2 : count[FAILED] > 0;
+	snprintf(logs, sizeof(logs), "%s/logs", s->build);
+	status = write_results(r, run->name, now_ms() - start) ? 2 : 0;
+	return report_counts(logs, run->name, count) | status;
 }
 
 int run_tests(struct settings *s, const struct test_run *run)

@@ -36,8 +36,17 @@ void tap_start(struct tap *t)
 	*t = (struct tap){ .plan = -1 };
 }
 
-/* The text behind "# SKIP", or NULL when there is no such directive. */
-static const char *skip_reason(const char *line)
+const char *tap_text(const char *line)
+{
+	const char *p = line + (strncmp(line, "not ", 4) ? 0 : 4);
+
+	if (strncmp(p, "ok ", 3))
+		return line;
+	p += 3 + strspn(p + 3, "0123456789");
+	return p + strspn(p, " -");
+}
+
+const char *tap_skip_reason(const char *line)
 {
 	const char *p = strchr(line, '#');
 
@@ -62,26 +71,27 @@ static void add_skip(struct tap *t, const char *reason, const char *line)
 	note(&t->skips, "%s", reason);
 }
 
-static void plan_line(struct tap *t, const char *line)
+static enum tap_kind plan_line(struct tap *t, const char *line)
 {
-	const char *skip = skip_reason(line);
+	const char *skip = tap_skip_reason(line);
 
 	if (t->plan >= 0)
 		note(&t->failures, "a second plan: %s", line);
 	t->plan = atoi(line + 3);
 	if (t->plan > 0)
-		return;
+		return TAP_OTHER;
 	if (!skip)
 		note(&t->failures, "an empty plan without a reason");
 	else if (t->checks)
 		note(&t->failures, "an empty plan after checks");
 	else
 		add_skip(t, skip, line);
+	return TAP_SKIPPED_ALL;
 }
 
-static void check_line(struct tap *t, const char *line, bool passed)
+static enum tap_kind check_line(struct tap *t, const char *line, bool passed)
 {
-	const char *skip = skip_reason(line), *p = line + (passed ? 2 : 6);
+	const char *skip = tap_skip_reason(line), *p = line + (passed ? 2 : 6);
 
 	t->checks++;
 	if (atoi(p) != t->checks)
@@ -93,25 +103,28 @@ static void check_line(struct tap *t, const char *line, bool passed)
 		add_skip(t, skip, line);
 	else
 		t->passed++;
+	return !passed ? TAP_FAILED : skip ? TAP_SKIPPED : TAP_PASSED;
 }
 
-void tap_line(struct tap *t, const char *line, size_t len)
+enum tap_kind tap_line(struct tap *t, const char *line, size_t len)
 {
 	snprintf(t->last[t->lines++ % RING], sizeof(t->last[0]), "%.*s", (int)len, line);
-	if (!strncmp(line, "1..", 3) && isdigit((unsigned char)line[3])) {
-		plan_line(t, line);
-	} else if (!strncmp(line, "ok ", 3)) {
-		check_line(t, line, true);
-	} else if (!strncmp(line, "not ok ", 7)) {
-		check_line(t, line, false);
-	} else if (!strncmp(line, "Bail out!", 9)) {
+	if (!strncmp(line, "1..", 3) && isdigit((unsigned char)line[3]))
+		return plan_line(t, line);
+	if (!strncmp(line, "ok ", 3))
+		return check_line(t, line, true);
+	if (!strncmp(line, "not ok ", 7))
+		return check_line(t, line, false);
+	if (line[0] == '#' && t->after_failure) {
+		note(&t->failures, "    %s", line);
+		return TAP_REMARK;
+	}
+	t->after_failure = false;
+	if (!strncmp(line, "Bail out!", 9)) {
 		t->bailed = true;
 		note(&t->failures, "%s", line);
-	} else if (line[0] == '#' && t->after_failure) {
-		note(&t->failures, "    %s", line);
-	} else {
-		t->after_failure = false;
 	}
+	return TAP_OTHER;
 }
 
 void tap_end(struct tap *t)

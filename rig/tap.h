@@ -26,8 +26,24 @@ struct tap {
 
 void tap_start(struct tap *t);
 
-/* One line of output, without its line break. */
-void tap_line(struct tap *t, const char *line, size_t len);
+/* What a line is. A check that is skipped without a reason, or misnumbered, is a failure as well. */
+enum tap_kind {
+	TAP_OTHER,
+	TAP_PASSED,
+	TAP_FAILED,
+	TAP_SKIPPED,
+	TAP_SKIPPED_ALL, /* an empty plan: the program skips everything */
+	TAP_REMARK,	 /* on the check before, which failed */
+};
+
+/* One line of output, without its line break and ending with a NUL byte. */
+enum tap_kind tap_line(struct tap *t, const char *line, size_t len);
+
+/* The description in the line of a check; any other line as it is. */
+const char *tap_text(const char *line);
+
+/* The reason behind "# SKIP", which may be empty; NULL if there is no such directive. */
+const char *tap_skip_reason(const char *line);
 
 /* The output is complete: adds what is wrong with its plan to the failures. */
 void tap_end(struct tap *t);

@@ -59,9 +59,8 @@ ci:
 # checkpatch knows better.
 LINT_C = $(shell find demo rig tests tool vmm -name '*.[ch]')
 .PHONY: lint format
-lint: $(B)/tool/kernels.c
-	LINT_FLAGS="$(CFLAGS) $(TOOL_FLAGS)" LINT_C="$(LINT_C)" \
-		scripts/tap.sh $(B)/logs lint scripts/lint.sh
+lint: $(B)/tool/kernels.c $(RIG)
+	LINT_FLAGS="$(CFLAGS) $(TOOL_FLAGS)" LINT_C="$(LINT_C)" $(TAP) lint scripts/lint.sh
 
 format:
 	clang-format -i --style=file $(LINT_C)
@@ -69,12 +68,12 @@ format:
 ifdef REL
 
 .PHONY: check-build check-runner lint-series
-check-build: modules image
-	KDIR=$(KDIR) scripts/tap.sh $(B)/logs $(call part,build) $(wildcard tests/build/*.sh)
+check-build: modules image $(RIG)
+	KDIR=$(KDIR) $(TAP) $(call part,build) $(filter-out %/lib.sh,$(wildcard tests/build/*.sh))
 
 check-runner: initramfs programs $(B)/bin/rig_host
-	BUILD=$(abspath $(B)) REL=$(REL) scripts/tap.sh $(B)/logs $(call part,runner) \
-		tests/rig/runner.sh $(B)/bin/rig_host
+	BUILD=$(abspath $(B)) REL=$(REL) $(TAP) $(call part,runner) tests/rig/runner.sh \
+		$(B)/bin/rig_host
 
 $(B)/bin/rig_host: $(B)/tests/rig/host.o $(B)/tests/lib/tap.o $(LIBHOST)
 	mkdir -p $(@D)
@@ -95,8 +94,8 @@ $(LINT)/stock.sparse: $(STOCK) $(R)/series.id scripts/sparse.sh
 	mkdir -p $(@D) && rm -rf $(LINT)/stock && cp -Rp $(R)/stock $(LINT)/stock
 	scripts/sparse.sh $(LINT)/stock $(KDIR) $(LINT_OBJS) >$@
 
-lint-series: modules $(LINT)/checkpatch.pl $(LINT)/stock.sparse
+lint-series: modules $(LINT)/checkpatch.pl $(LINT)/stock.sparse $(RIG)
 	R=$(R) KDIR=$(KDIR) SERIES_DIR=$(SERIES_DIR) NEW_DIR=$(NEW_DIR) LINT_OBJS="$(LINT_OBJS)" \
-		scripts/tap.sh $(B)/logs $(call part,lint-series) scripts/lint-series.sh
+		$(TAP) $(call part,lint-series) scripts/lint-series.sh
 
 endif

@@ -18,7 +18,7 @@ $(B)/unit/table: $(call asan,rig/table rig/util)
 $(B)/unit/tap: $(call asan,rig/tap rig/util)
 $(B)/unit/stream: $(call asan,rig/stream)
 $(B)/unit/host: $(call asan,rig/host rig/qemu rig/bochs rig/stream) $(B)/rig/bochs_rom.o
-$(B)/unit/matrix: $(call asan,rig/matrix)
+$(B)/unit/matrix: $(call asan,rig/matrix rig/report)
 $(B)/unit/json: $(call asan,tool/json)
 $(B)/unit/parse: $(call asan,tool/parse tool/kernels)
 ASAN_VMM := $(addprefix $(B)/asan/,$(filter-out vmm/blob.o,$(VMM_OBJS))) $(B)/vmm/blob.o
@@ -45,8 +45,8 @@ $(RIG_ASAN): $(call asan,$(addprefix rig/,$(RIG_PARTS) host qemu bochs stream)) 
 	$(CC) $(ASAN_FLAGS) -o $@ $^
 
 .PHONY: check-unit
-check-unit: $(UNIT_TESTS) $(RIG_ASAN) $(TOOL_ASAN)
-	UNIT_TESTS="$(UNIT_TESTS)" RIG_ASAN=$(RIG_ASAN) TOOL=$(TOOL_ASAN) IS_JSON=$(B)/unit/json \
-		scripts/tap.sh $(B)/logs unit tests/unit/run.sh tests/unit/tool.sh
+check-unit: $(UNIT_TESTS) $(RIG) $(RIG_ASAN) $(TOOL_ASAN)
+	UNIT_TESTS="$(UNIT_TESTS)" RIG=$(RIG) RIG_ASAN=$(RIG_ASAN) TOOL=$(TOOL_ASAN) \
+		IS_JSON=$(B)/unit/json $(TAP) unit tests/unit/run.sh tests/unit/tool.sh
 
 .SECONDARY:
