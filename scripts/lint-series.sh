@@ -4,22 +4,17 @@
 # prints TAP. "make lint-series" calls it, and sets the variables.
 set -eu
 
+# shellcheck source=tests/lib/tap.sh
+. tests/lib/tap.sh
+lines=1000
 lint=$R/lint
-out=$(mktemp)
-trap 'rm -f "$out" "$out.part" "$out.error"' EXIT
-number=0
 
 # check NAME CMD...: passes if CMD finds nothing to say.
 check() {
 	name=$1
 	shift
-	number=$((number + 1))
-	if "$@" >"$out" 2>&1 && ! [ -s "$out" ]; then
-		echo "ok $number - $name"
-	else
-		echo "not ok $number - $name"
-		sed 's/^/#   /' "$out"
-	fi
+	run "$@"
+	ok "$name" passes_silently
 }
 
 checkpatch() {
@@ -30,8 +25,8 @@ checkpatch() {
 # has given a sign-off for the patches.
 patches() {
 	for p in "$SERIES_DIR"/*.patch; do
-		checkpatch --ignore MISSING_SIGN_OFF - <"$p" >"$out.part" ||
-			sed "s|^-|$p|" "$out.part"
+		checkpatch --ignore MISSING_SIGN_OFF - <"$p" >"$work/part" ||
+			sed "s|^-|$p|" "$work/part"
 	done
 }
 
@@ -50,8 +45,8 @@ kernel_files() {
 sparse_series() {
 	# shellcheck disable=SC2086 # objects
 	scripts/locked.sh "$R/kvm.lock" scripts/sparse.sh "$R/kvm" "$KDIR" $LINT_OBJS \
-		>"$out.part" 2>"$out.error" || { cat "$out.error"; return; }
-	LC_ALL=C comm -13 "$lint/stock.sparse" "$out.part"
+		>"$work/part" 2>"$work/error" || { cat "$work/error"; return; }
+	LC_ALL=C comm -13 "$lint/stock.sparse" "$work/part"
 }
 
 sparse_exporter() {
@@ -59,12 +54,12 @@ sparse_exporter() {
 	mkdir "$lint/exporter"
 	cp exporter/Kbuild exporter/*.[ch] "$lint/exporter"
 	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES \
-		make -C "$KDIR" M="$(realpath "$lint/exporter")" C=2 CHECK=sparse >"$out.part" 2>&1 ||
-		tail -n 3 "$out.part"
-	grep -E '(warning|error):' "$out.part" || :
+		make -C "$KDIR" M="$(realpath "$lint/exporter")" C=2 CHECK=sparse >"$work/part" 2>&1 ||
+		tail -n 3 "$work/part"
+	grep -E '(warning|error):' "$work/part" || :
 }
 
-echo 1..4
+plan 4
 check 'checkpatch: the patches' patches
 check 'checkpatch: the exporter and the new files of KVM' kernel_files
 check 'sparse: the files that the series changes' sparse_series

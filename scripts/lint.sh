@@ -4,21 +4,16 @@
 # each tool; prints TAP. "make lint" calls it, and sets the variables.
 set -eu
 
-out=$(mktemp)
-trap 'rm -f "$out" "$out.part" "$out.error"' EXIT
-number=0
+# shellcheck source=tests/lib/tap.sh
+. tests/lib/tap.sh
+lines=1000
 
 # check NAME CMD...: passes if CMD finds nothing to say.
 check() {
 	name=$1
 	shift
-	number=$((number + 1))
-	if "$@" >"$out" 2>&1 && ! [ -s "$out" ]; then
-		echo "ok $number - $name"
-	else
-		echo "not ok $number - $name"
-		sed 's/^/#   /' "$out"
-	fi
+	run "$@"
+	ok "$name" passes_silently
 }
 
 shell_scripts() {
@@ -45,14 +40,14 @@ clang_format() {
 		expand "$f" | grep -EHn --label="$f" '^.{101}' | grep -E '^[^:]*:[0-9]*: *(/[*]|[*])' || :
 	done
 	# shellcheck disable=SC2086 # files
-	clang-format --dry-run --Werror --style=file $LINT_C 2>"$out.part" ||
-		grep 'error: ' "$out.part"
+	clang-format --dry-run --Werror --style=file $LINT_C 2>"$work/part" ||
+		grep 'error: ' "$work/part"
 }
 
 # shellcheck disable=SC2086 # files
 sources=$(printf '%s\n' $LINT_C | grep '[.]c$')
 
-echo 1..5
+plan 5
 check 'shellcheck' shell_scripts
 check 'mandoc: the manual' manual
 # shellcheck disable=SC2086 # files

@@ -3,8 +3,8 @@
 # Proves that KERNEL resolves to the newest release whose image, headers and
 # source have one version, and that what cannot be resolved is said in one line.
 set -eu
-# shellcheck source=tests/lib/tap.sh
-. "$(dirname "$0")/../lib/tap.sh"
+# shellcheck source=tests/build/lib.sh
+. tests/build/lib.sh
 plan 20
 
 cat >"$work/kernels.conf" <<'EOF'

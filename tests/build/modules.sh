@@ -4,8 +4,8 @@
 # wrong is one line, that the next call recovers, and that make does nothing
 # when nothing changed. A small kbuild stands in for the kernel's.
 set -eu
-# shellcheck source=tests/lib/tap.sh
-. "$(dirname "$0")/../lib/tap.sh"
+# shellcheck source=tests/build/lib.sh
+. tests/build/lib.sh
 plan 11
 
 small_tree

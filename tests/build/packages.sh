@@ -3,8 +3,8 @@
 # Proves that missing packages are installed in the version asked for, that a
 # failure of that is one line, and that an interrupted download leaves nothing.
 set -eu
-# shellcheck source=tests/lib/tap.sh
-. "$(dirname "$0")/../lib/tap.sh"
+# shellcheck source=tests/build/lib.sh
+. tests/build/lib.sh
 plan 10
 
 headers=linux-headers-6.1.0-10-amd64

@@ -3,8 +3,8 @@
 # Proves that a series is applied whole or not at all: fuzz and offsets are told,
 # rejects name patch and file, and a failed or killed run leaves nothing behind.
 set -eu
-# shellcheck source=tests/lib/tap.sh
-. "$(dirname "$0")/../lib/tap.sh"
+# shellcheck source=tests/build/lib.sh
+. tests/build/lib.sh
 plan 16
 
 prepare() {

@@ -4,8 +4,8 @@
 # that kvmgt.ko imports keeps its CRC), and that stock and patched kvm-amd.ko and
 # kvm-intel.ko never load on the other's kvm.ko (a CRC that they need differs).
 set -eu
-# shellcheck source=tests/lib/tap.sh
-. "$(dirname "$0")/../lib/tap.sh"
+# shellcheck source=tests/build/lib.sh
+. tests/build/lib.sh
 plan 6
 
 cd "$top"

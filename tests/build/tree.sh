@@ -3,8 +3,8 @@
 # Proves that series to tree to series is the same bytes, that work in the tree
 # reaches the series, and that unsaved work is never overwritten.
 set -eu
-# shellcheck source=tests/lib/tap.sh
-. "$(dirname "$0")/../lib/tap.sh"
+# shellcheck source=tests/build/lib.sh
+. tests/build/lib.sh
 plan 18
 
 export GIT_AUTHOR_NAME='A. Tester' GIT_AUTHOR_EMAIL=tester@localhost

@@ -1,42 +1,25 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Proves that the runner can fail: checks its verdicts on the misbehaving tests of tests/rig/misbehave.table.
+# Proves that the runner can fail: checks its verdicts on the misbehaving tests of
+# tests/rig/misbehave.table. "make check-runner" sets the variables.
 set -eu
+# shellcheck source=tests/lib/tap.sh
+. tests/lib/tap.sh
 
-out=$(mktemp)
-trap 'rm -f "$out"' EXIT
-status=0
-"$BUILD/bin/rig" test --kernel "$REL" --name rig-self tests/rig/misbehave.table >"$out" || status=$?
-
-n=0
-# check TEXT CONDITION...: one check, with the runner's lines when it fails.
-check()
-{
-	text=$1
-	shift
-	n=$((n + 1))
-	if "$@"; then
-		echo "ok $n - $text"
-	else
-		echo "not ok $n - $text"
-		sed 's/^/# /' "$out"
-	fi
-}
+run "$BUILD/bin/rig" test --kernel "$REL" --name rig-self tests/rig/misbehave.table
 
 # verdict NAME: the runner's line about a test and the reasons below it.
-verdict()
-{
-	awk -v name="$1" '/^[^ ]/ { mine = $4 == name } mine' "$out"
+verdict() {
+	awk -v name="$1" '/^[^ ]/ { mine = $4 == name } mine' "$work/out"
 }
 
 # says NAME VERDICT REGEX: the verdict, and the reason for it.
-says()
-{
+says() {
 	verdict "$1" | head -n 1 | grep -q "^$2 " && verdict "$1" | grep -Eq "$3"
 }
 
-while read -r name word regex; do
-	check "$name: $word, $regex" says "$name" "$word" "$regex"
+while read -r test word regex; do
+	ok "$test: $word, $regex" says "$test" "$word" "$regex"
 done <<'END'
 good ok \(1 checks\)
 fail FAIL not ok 1 - the only check
@@ -64,8 +47,9 @@ good-again ok \(1 checks\)
 parameter FAIL unknown parameter
 module FAIL no_such_module: not in the initramfs
 END
-check "only the test that panics loses its host" [ "$(grep -c 'host lost' "$out")" = 1 ]
-check "the last line counts them all" [ "$(tail -n 1 "$out")" = "3 passed, 17 failed, 2 skipped" ]
-check "the counts are left in a file" [ "$(cat "$BUILD/logs/rig-self.counts")" = "3 17 2" ]
-check "the exit status says that tests failed" [ "$status" = 1 ]
-echo "1..$n"
+ok 'only the test that panics loses its host' [ "$(grep -c 'host lost' "$work/out")" = 1 ]
+ok 'the last line counts them all' \
+	[ "$(tail -n 1 "$work/out")" = '3 passed, 17 failed, 2 skipped' ]
+ok 'the counts are left in a file' [ "$(cat "$BUILD/logs/rig-self.counts")" = '3 17 2' ]
+ok 'the exit status says that tests failed' [ "$status" = 1 ]
+plan "$number"

@@ -9,7 +9,7 @@
 # gets the names of devices that are not there, and reload is left alone.
 set -eu
 # shellcheck source=tests/lib/tap.sh
-. "$(dirname "$0")/../lib/tap.sh"
+. tests/lib/tap.sh
 
 none=/no/such/device
 manual=tool/kvm-pfnmap.1
