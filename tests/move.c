@@ -10,6 +10,7 @@
  * Seen to fail: an MMU notifier that does not zap; a fault that keeps its reference.
  */
 #include "tests/lib/kit.h"
+#include "tests/lib/loop.h"
 
 #define ROUNDS 7
 
@@ -24,7 +25,7 @@ static const struct pfnmap_create specs[] = {
 	{ .kind = PFNMAP_MIXED, .pages = 32 },
 };
 
-static void test(struct loops *l, const struct pfnmap_create *spec)
+static void test(struct trio *t, const struct pfnmap_create *spec)
 {
 	struct pfnmap_old old;
 	const char *why;
@@ -34,13 +35,13 @@ static void test(struct loops *l, const struct pfnmap_create *spec)
 
 	buf_open(&b, spec);
 	buf_map(&b, KIT_RW);
-	loops_start(l, &b);
-	stalled = loops_pass(l);
+	trio_start(t, &b);
+	stalled = trio_pass(t);
 	for (round = 0; round < ROUNDS && !stalled; round++) {
 		buf_do(&b, PFNMAP_MOVE, PFNMAP_KEEP_OLD);
-		stalled = loops_pass(l);
+		stalled = trio_pass(t);
 	}
-	why = loops_stop(l);
+	why = trio_stop(t);
 	if (!tap_ok(!why && !stalled, "%s: guests survive %d moves", buf_name(&b), ROUNDS))
 		tap_diag("round %d: %s", round, why ? why : "no progress");
 	buf_unmap(&b);
@@ -55,6 +56,6 @@ static void test(struct loops *l, const struct pfnmap_create *spec)
 int main(void)
 {
 	kit_start();
-	loops_each(specs, ARRAY_SIZE(specs), test);
+	trio_each(specs, ARRAY_SIZE(specs), test);
 	return kit_finish();
 }

@@ -8,6 +8,7 @@
  * Seen to fail: an MMU notifier that does not zap; a fault that keeps its reference.
  */
 #include "tests/lib/kit.h"
+#include "tests/lib/loop.h"
 
 static const struct pfnmap_create specs[] = {
 	{ .kind = PFNMAP_NONCOMPOUND, .order = 2, .pages = 64 },
@@ -19,7 +20,7 @@ static const struct pfnmap_create specs[] = {
 	{ .kind = PFNMAP_MIXED, .pages = 32 },
 };
 
-static void free_pages(struct loops *l, const struct pfnmap_create *spec, bool keep)
+static void free_pages(struct trio *t, const struct pfnmap_create *spec, bool keep)
 {
 	struct pfnmap_old old;
 	const char *why;
@@ -28,10 +29,10 @@ static void free_pages(struct loops *l, const struct pfnmap_create *spec, bool k
 
 	buf_open(&b, spec);
 	buf_map(&b, KIT_RW);
-	loops_start(l, &b);
-	stalled = loops_pass(l);
+	trio_start(t, &b);
+	stalled = trio_pass(t);
 	buf_do(&b, PFNMAP_FREE, keep ? PFNMAP_KEEP_OLD : 0);
-	why = loops_fail(l);
+	why = trio_fail(t);
 	if (!tap_ok(!why && !stalled, "%s: guests end with EFAULT", buf_name(&b)))
 		tap_diag("%s", why ? why : "a guest made no progress before that");
 	old = buf_check_old(&b);
@@ -44,15 +45,15 @@ static void free_pages(struct loops *l, const struct pfnmap_create *spec, bool k
 	buf_close(&b);
 }
 
-static void test(struct loops *l, const struct pfnmap_create *spec)
+static void test(struct trio *t, const struct pfnmap_create *spec)
 {
-	free_pages(l, spec, true);
-	free_pages(l, spec, false); /* gives the pages back to the system */
+	free_pages(t, spec, true);
+	free_pages(t, spec, false); /* gives the pages back to the system */
 }
 
 int main(void)
 {
 	kit_start();
-	loops_each(specs, ARRAY_SIZE(specs), test);
+	trio_each(specs, ARRAY_SIZE(specs), test);
 	return kit_finish();
 }

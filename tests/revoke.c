@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "tests/lib/kit.h"
+#include "tests/lib/loop.h"
 
 #define ROUNDS 6
 #define STORM  1000
@@ -28,7 +29,7 @@ static const struct pfnmap_create specs[] = {
 	{ .kind = PFNMAP_MIXED, .pages = 32 },
 };
 
-static void test(struct loops *l, const struct pfnmap_create *spec)
+static void test(struct trio *t, const struct pfnmap_create *spec)
 {
 	const char *why = NULL;
 	uint64_t faults;
@@ -38,14 +39,14 @@ static void test(struct loops *l, const struct pfnmap_create *spec)
 
 	buf_open(&b, spec);
 	buf_map(&b, KIT_RW);
-	loops_start(l, &b);
-	stalled = loops_pass(l);
+	trio_start(t, &b);
+	stalled = trio_pass(t);
 	for (round = 0; round < ROUNDS && !stalled; round++) {
 		faults = buf_stats(&b).faults;
 		buf_do(&b, PFNMAP_REVOKE, 0);
-		stalled = loops_pass(l) || buf_stats(&b).faults == faults;
+		stalled = trio_pass(t) || buf_stats(&b).faults == faults;
 	}
-	why = loops_stop(l);
+	why = trio_stop(t);
 	if (!tap_ok(!why && !stalled, "%s: guests survive %d revocations", buf_name(&b), ROUNDS))
 		tap_diag("round %d: %s", round, why ? why : "no progress, or no fault followed");
 	buf_end(&b, "counts and flags are unchanged");
@@ -58,28 +59,28 @@ static void test(struct loops *l, const struct pfnmap_create *spec)
 static void test_storm(void)
 {
 	const char *why;
-	struct loops l;
+	struct trio t;
 	struct buf b;
 
-	loops_init(&l);
+	trio_init(&t);
 	buf_open(&b, &specs[0]);
 	buf_map(&b, KIT_RW);
-	loops_start(&l, &b);
+	trio_start(&t, &b);
 	for (int i = 0; i < STORM; i++) {
 		buf_do(&b, PFNMAP_REVOKE, 0);
 		usleep(50);
 	}
-	why = loops_stop(&l);
+	why = trio_stop(&t);
 	if (!tap_ok(!why, "%s: guests survive %d revocations in a row", buf_name(&b), STORM))
 		tap_diag("%s", why);
 	buf_end(&b, "counts and flags are unchanged");
-	loops_exit(&l);
+	trio_exit(&t);
 }
 
 int main(void)
 {
 	kit_start();
-	loops_each(specs, ARRAY_SIZE(specs), test);
+	trio_each(specs, ARRAY_SIZE(specs), test);
 	if (tap_kvm_patched())
 		test_storm();
 	return kit_finish();

@@ -196,47 +196,6 @@ bool page_usable(const struct pfnmap_page *page);
  */
 uint64_t buf_stride(const struct buf *b);
 
-/* ---- guests that never rest ---- */
-
-/*
- * Three vCPUs on one buffer, which is the memslot KIT_SLOT at KIT_GPA: one verifies a pattern in
- * the pages of the first half that it can use, one adds 1 to a word of each page of the second
- * half, atomically, and one executes code in the first page, over and over. They run on all CPUs
- * but the first, to which the calling thread is bound from loops_start() on: an emulator that
- * lets one CPU run at a time changes over soon only if one of them sleeps.
- */
-struct loops {
-	struct vm *vm;
-	struct buf *b;
-	struct vcpu *verify, *add, *exec;
-};
-
-/* Create the VM and its vCPUs; destroy them. */
-void loops_init(struct loops *l);
-void loops_exit(struct loops *l);
-
-/* Call test() with the same guests for each of n kinds of buffer and each way to insert PTEs. */
-void loops_each(const struct pfnmap_create *specs, size_t n,
-		void (*test)(struct loops *l, const struct pfnmap_create *spec));
-
-/* Fill b, a mapped buffer of at least 4 usable pages, make it the memslot, start the guests. */
-void loops_start(struct loops *l, struct buf *b);
-
-/* Wait until each guest has made a whole pass from now; -ETIMEDOUT after 10 s. */
-int loops_pass(struct loops *l);
-
-/*
- * Stop the guests and delete the memslot. Returns NULL, or what was wrong: a guest that did not end
- * as told, saw what nobody wrote, or added a number that got lost.
- */
-const char *loops_stop(struct loops *l);
-
-/*
- * The guests are to stop by themselves, with EFAULT; delete the memslot. Returns NULL, or which one
- * ended otherwise.
- */
-const char *loops_fail(struct loops *l);
-
 /* ---- accesses ---- */
 
 enum kit_access { KIT_READ, KIT_WRITE, KIT_EXEC, KIT_NR_ACCESSES };
