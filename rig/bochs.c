@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Hosts of Intel's kind, in Bochs: VT-x with EPT, one instruction after the other.
+ * Intel hosts with VT-x and EPT, in Bochs.
  *
- * Bochs has neither virtio nor a way to start a kernel. The channel is the second serial port, over
- * TCP, since only that mode of Bochs loses nothing when one side is slow. The kernel and its
- * initramfs are the contents of a disk, which an option ROM loads (bochs_rom.S): the boot protocol
- * is PVH, as in QEMU, and nothing has to be unpacked by an emulated processor.
+ * Bochs has neither virtio nor a direct way to boot a kernel. The channel is the second serial
+ * port, over TCP, since only in that mode does Bochs lose nothing when one side is slow. An option
+ * ROM (bochs_rom.S) loads the kernel and the initramfs from a disk. It boots by the PVH protocol,
+ * as QEMU does, so that the emulated processor need not unpack anything.
  */
 #include <arpa/inet.h>
 #include <elf.h>
@@ -30,8 +30,8 @@
 #include "rig/stream.h"
 
 /*
- * Instructions per emulated second: about what Bochs does in a real one, and thus the frequency of
- * the TSC.
+ * Instructions per emulated second, which is the TSC's frequency: about as many as Bochs executes
+ * in a real one.
  */
 #define IPS	  100000000
 #define CONNECT_S 60
@@ -46,7 +46,7 @@ extern const unsigned char bochs_rom[], bochs_rom_end[];
 /* --- the PVH boot protocol --- */
 
 #define PVH_MAGIC 0x336ec578u
-#define PVH_ENTRY 18 /* type of the note with the entry point */
+#define PVH_ENTRY 18 /* the type of the note with the entry point */
 
 struct pvh_start {
 	uint32_t magic, version, flags, modules;
@@ -65,7 +65,7 @@ struct pvh_memory {
 
 enum { RAM = 1, RESERVED = 2, ACPI = 3 };
 
-/* Something for the ROM to load. */
+/* A piece that the ROM loads. */
 struct load {
 	uint32_t sector, sectors, address;
 };
@@ -117,7 +117,10 @@ static int write_at(int fd, const void *data, size_t len, off_t offset)
 	return 0;
 }
 
-/* A file in the directory for logs; len may be 0. Returns it open, or -1 with a line in error. */
+/*
+ * Create a file in the directory for logs; len may be 0. Returns its descriptor, or -1 with a line
+ * in error.
+ */
 static int create(const struct host_opts *o, const char *name, const void *data, size_t len,
 		  char *error, size_t size)
 {
@@ -142,7 +145,7 @@ static void discard(const struct host_opts *o, const char *name)
 	unlink(path);
 }
 
-/* --- what the host boots from --- */
+/* --- the disk --- */
 
 static const Elf64_Phdr *program_headers(const struct file *f, int *n)
 {
@@ -162,7 +165,7 @@ static bool inside(const struct file *f, const Elf64_Phdr *p)
 	return p->p_offset <= f->size && p->p_filesz <= f->size - p->p_offset;
 }
 
-/* The address that the note says, or 0. */
+/* The address in the note, or 0. */
 static uint32_t pvh_entry(const struct file *f, const Elf64_Phdr *p)
 {
 	const unsigned char *note = f->data + p->p_offset, *end = note + p->p_filesz, *desc;
@@ -184,7 +187,7 @@ static uint32_t pvh_entry(const struct file *f, const Elf64_Phdr *p)
 	return 0;
 }
 
-/* Put a piece on the disk, and tell the ROM about it. */
+/* Write a piece to the disk and describe it for the ROM. */
 static int put(int disk, struct load *load, uint32_t *sector, const void *data, size_t len,
 	       uint64_t address)
 {
@@ -194,7 +197,7 @@ static int put(int disk, struct load *load, uint32_t *sector, const void *data, 
 	return write_at(disk, data, len, (off_t)load->sector * SECTOR);
 }
 
-/* The kernel and the initramfs on the disk, and in info how to load and to enter them. */
+/* Write the kernel and the initramfs to the disk, and to info how to load and to enter them. */
 static int fill_disk(const struct host_opts *o, int disk, char *info, uint32_t *sectors,
 		     char *error, size_t size)
 {
@@ -227,7 +230,7 @@ static int fill_disk(const struct host_opts *o, int disk, char *info, uint32_t *
 			goto failed;
 	}
 	if (i < n || !entry) {
-		snprintf(error, size, "%s is no kernel with a PVH entry", o->kernel);
+		snprintf(error, size, "%s is not a kernel with a PVH entry", o->kernel);
 		goto out;
 	}
 	memcpy(info + BOOT_ENTRY, &entry, sizeof(entry));
@@ -251,15 +254,15 @@ static int memory(const struct host_opts *o)
 }
 
 /*
- * Memory behind the last section that the kernel knows of: the exporter's stand-in for a BAR, for
- * Bochs has no device with memory from which a guest could execute.
+ * Where memory begins that the kernel is not told about, in a section of its own: the exporter uses
+ * it as a BAR, since no device of Bochs has memory that a guest could execute.
  */
 static uint64_t untold(const struct host_opts *o)
 {
 	return (memory(o) + 127) / 128 * 128 * (uint64_t)MIB;
 }
 
-/* All memory; the last 64 KiB are the BIOS' tables. */
+/* The end of memory; the last 64 KiB hold the BIOS' tables. */
 static uint64_t top(const struct host_opts *o)
 {
 	return untold(o) + 8 * MIB;
@@ -268,7 +271,7 @@ static uint64_t top(const struct host_opts *o)
 static void fill_info(const struct host_opts *o, char *info)
 {
 	uint64_t end = memory(o) * (uint64_t)MIB;
-	/* As the BIOS of Bochs has it, but for the page that the ROM wants to find again. */
+	/* As the BIOS of Bochs reports it, except for the page that the ROM needs after a reset. */
 	const struct pvh_memory map[] = {
 		{ 0, 0x9fc00, RAM, 0 },
 		{ 0x9fc00, 0x400, RESERVED, 0 },
@@ -291,7 +294,7 @@ static void fill_info(const struct host_opts *o, char *info)
 
 	memcpy(info, &start, sizeof(start));
 	memcpy(info + BOOT_MAP, map, sizeof(map));
-	/* As in QEMU; nothing that costs time and is of no use in an emulator. */
+	/* As in QEMU, and without features that only cost time in an emulator. */
 	snprintf(info + BOOT_CMDLINE, BOOT_INFO_SIZE - BOOT_CMDLINE,
 		 "console=ttyS0,115200 loglevel=5 panic=-1 printk.devkmsg=on tsc=reliable "
 		 "tsc_early_khz=%d no_timer_check mitigations=off nokaslr audit=0 "
@@ -299,7 +302,7 @@ static void fill_info(const struct host_opts *o, char *info)
 		 IPS / 1000, (unsigned long long)untold(o));
 }
 
-/* The files that Bochs reads when it starts. */
+/* Create the files that Bochs reads when it starts. */
 static int make_files(const struct host_opts *o, unsigned int port, char *error, size_t size)
 {
 	unsigned char rom[BOOT_ROM_SIZE] = { 0 }, sum = 0;
@@ -331,7 +334,7 @@ static int make_files(const struct host_opts *o, unsigned int port, char *error,
 	len = snprintf(config, sizeof(config),
 		       "config_interface: textconfig\n"
 		       "display_library: rfb, options=\"timeout=0\"\n"
-		       /* It would look for a sound card, and die where there is none. */
+		       /* It needs a sound card, and Bochs ends without one. */
 		       "plugin_ctrl: speaker=0\n"
 		       "cpu: model=corei7_haswell_4770, count=%d, ips=%d, reset_on_triple_fault=0\n"
 		       "clock: sync=none, time0=utc\n"
@@ -346,7 +349,7 @@ static int make_files(const struct host_opts *o, unsigned int port, char *error,
 		       "com2: enabled=1, mode=socket-client, dev=127.0.0.1:%u\n"
 		       "log: -\n"
 		       "panic: action=fatal\n"
-		       /* Linux reads model-specific registers that are not there, all the time. */
+		       /* Linux often reads model-specific registers that do not exist. */
 		       "error: action=report, cpu0=ignore\n"
 		       "info: action=ignore\n",
 		       o->cpus ? o->cpus : 1, IPS, mem, mem, o->logdir, BOOT_ROM, o->logdir,
@@ -384,13 +387,12 @@ static int bochs_check(const struct host_opts *o, char *error, size_t size)
 {
 	const char *what = o->icount		 ? "--icount" :
 			   o->multi		 ? "--thread multi" :
-			   o->terminal		 ? "a shell" :
+			   o->terminal		 ? "rig shell" :
 			   o->extra && *o->extra ? "--device" :
 						   NULL;
 
 	if (what)
-		snprintf(error, size, "an Intel host has no %s: Bochs does not know such a thing",
-			 what);
+		snprintf(error, size, "an Intel host does not support %s", what);
 	else if (memory(o) < 256 || memory(o) > 2048)
 		snprintf(error, size, "an Intel host has 256 to 2048 MiB, not %d", memory(o));
 	else if (o->cpus > 8)
@@ -400,7 +402,7 @@ static int bochs_check(const struct host_opts *o, char *error, size_t size)
 	return -1;
 }
 
-/* A TCP socket that listens to this machine only. */
+/* A TCP socket that accepts connections from this machine only. */
 static int listen_local(void)
 {
 	struct sockaddr_in sin = { .sin_family = AF_INET,
@@ -423,8 +425,8 @@ static unsigned int port_of(int listener)
 }
 
 /*
- * Bochs cannot do without a display and offers it over VNC, to everybody. Give it a network of its
- * own, where there is nobody; where that is not allowed it has to share the machine's.
+ * Bochs requires a display and offers it over VNC to the whole network. Move it to an empty network
+ * namespace, or leave it in the machine's where that is not allowed.
  */
 static void leave_network(void)
 {
@@ -433,7 +435,7 @@ static void leave_network(void)
 
 	if (unshare(CLONE_NEWNET) && unshare(CLONE_NEWUSER | CLONE_NEWNET))
 		return;
-	/* A new user namespace takes this back. */
+	/* Entering a user namespace has reset this. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &lo))
@@ -441,7 +443,7 @@ static void leave_network(void)
 	close(fd);
 }
 
-/* Hand a file descriptor to the process at the other end of a socket; take one, or -1. */
+/* Pass a file descriptor over a socket. receive_fd() returns it, or -1. */
 union fd_control {
 	struct cmsghdr head;
 	char space[CMSG_SPACE(sizeof(int))];
@@ -484,10 +486,10 @@ static int receive_fd(int from)
 	return fd;
 }
 
-/* In Bochs' process: say where it will connect to, and begin when told so. */
+/* In Bochs' process: pass on the listening socket, and start Bochs when told so. */
 static void __attribute__((noreturn)) exec_bochs(const struct host_opts *o, int parent)
 {
-	/* It starts in its debugger: continue, and do not come back. */
+	/* Bochs starts in its debugger: continue, and quit when it returns there. */
 	static const char commands[] = "c\nq\n";
 	char config[512], go;
 	const char *argv[] = { "bochs", "-q", "-f", config, NULL };
@@ -548,7 +550,7 @@ static int bochs_start(const struct host_opts *o, struct emulation *e, char *err
 	close(pair[0]);
 	if (listener >= 0)
 		close(listener);
-	/* It has opened the disk, and read the others. */
+	/* Bochs has opened the disk and read the other files. */
 	discard_files(o);
 	if (e->channel >= 0)
 		return 0;
@@ -561,7 +563,7 @@ static int bochs_start(const struct host_opts *o, struct emulation *e, char *err
 	return -1;
 }
 
-/* A panic of Bochs, but for those by which it ends when the host wants it to. */
+/* Find a panic of Bochs, except for those that end it when the host powers off. */
 static bool bochs_explain(const struct host_opts *o, char *why, size_t size)
 {
 	static const char mark[] = ">>PANIC<< ";

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The option ROM that boots the host in Bochs: it loads kernel and initramfs from the first disk,
- * as the page at BOOT_INFO tells, and enters the kernel by its PVH entry.
+ * The option ROM that boots a host in Bochs: it loads the kernel and the initramfs from the first
+ * disk, as the page at BOOT_INFO describes, and enters the kernel at its PVH entry.
  *
- * bochs.c copies it, pads it and makes its checksum right.
+ * bochs.c pads it and corrects its checksum.
  */
 #include "rig/bochs_boot.h"
 
@@ -26,7 +26,7 @@
 	.code16
 bochs_rom:
 	.byte	0x55, 0xaa, BOOT_ROM_SIZE / 512
-	/* The BIOS calls this when it is done with everything but booting. */
+	/* The BIOS calls this before it boots. */
 	cli
 	inb	$0x92, %al		/* the A20 gate */
 	orb	$2, %al
@@ -48,7 +48,7 @@ flat:
 	jc	again
 	movl	$(BOOT_INFO + BOOT_LOADS), %esi
 
-	/* The next thing to load: first sector, number of sectors, address. */
+	/* The next piece to load: first sector, number of sectors, address. */
 load:
 	movl	(%esi), %ebx
 	movl	4(%esi), %ebp
@@ -57,7 +57,7 @@ load:
 	testl	%ebp, %ebp
 	jz	enter
 
-	/* At most 256 sectors by one command. There is no stack: ESP counts them. */
+	/* At most 256 sectors per command. There is no stack: ESP counts them. */
 chunk:
 	movl	$256, %esp
 	cmpl	%esp, %ebp
@@ -84,7 +84,7 @@ chunk:
 	movw	$COMMAND, %dx
 	outb	%al, %dx
 
-	/* An error leaves neither bit: then it waits, and the machine loses patience. */
+	/* An error sets neither bit: this waits until the machine gives up on the host. */
 sector:
 	movw	$COMMAND, %dx
 	inb	%dx, %al
@@ -106,7 +106,7 @@ enter:
 	movl	$BOOT_INFO, %ebx
 	jmp	*(BOOT_INFO + BOOT_ENTRY)
 
-	/* The kernel wanted a reset, as it does when it panics: end the emulator instead. */
+	/* The kernel asked for a reset, as it does after a panic: end the emulator instead. */
 again:
 	movl	$LOW(farewell), %esi
 	movl	$(farewell_end - farewell), %ecx

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What host.c asks of the emulators that it drives, QEMU (qemu.c) and Bochs (bochs.c). */
+/* The interface of the emulators, QEMU (qemu.c) and Bochs (bochs.c), to host.c. */
 #ifndef RIG_EMULATOR_H
 #define RIG_EMULATOR_H
 
@@ -8,30 +8,30 @@
 
 #include "rig/host.h"
 
-/* A started emulator: the process, and sockets to the host's PID 1 and to the emulator itself. */
+/* A started emulator: its process, and sockets to the host's PID 1 and to the emulator. */
 struct emulation {
 	pid_t pid;
 	int channel;
-	int qmp; /* -1: it has none */
+	int qmp; /* -1: there is none */
 };
 
 struct emulator {
-	const char *log; /* where in the directory for logs its own messages are */
-	int boot_s;	 /* how long a host may take to boot, */
-	int patience_s;	 /* to obey a short command, */
-	int stop_s;	 /* and to power off */
-	int mark_ms;	 /* how long a line of the kernel log may take to appear in console.log */
+	const char *log; /* the file for its messages in the directory for logs */
+	int boot_s;	 /* the time limits: to boot, */
+	int patience_s;	 /* to execute a short command, */
+	int stop_s;	 /* to power off, */
+	int mark_ms;	 /* and for a line of the kernel log to appear in console.log */
 	bool has_9p;
 
-	/* Returns 0, or -1 with one line in error about the options that it does not have. */
+	/* Check the options. Returns 0, or -1 with one line in error about one that it lacks. */
 	int (*check)(const struct host_opts *opts, char *error, size_t size);
 
-	/* Fill in e. Returns 0, or -1 with one line in error and nothing left running. */
+	/* Start it and fill in e. Returns 0, or -1 with one line in error and nothing running. */
 	int (*start)(const struct host_opts *opts, struct emulation *e, char *error, size_t size);
 
 	/*
-	 * The emulator ended, or stopped working, and the host did not say why: look for the reason
-	 * in what it left. Returns false when there is none.
+	 * Find out from its files why the emulator ended or stopped working. Returns false when
+	 * they do not tell.
 	 */
 	bool (*explain)(const struct host_opts *opts, char *why, size_t size);
 };
@@ -40,11 +40,11 @@ extern const struct emulator emulator_qemu, emulator_bochs;
 
 /*
  * fork() for an emulator, which dies with the calling thread and whose messages go to its log. With
- * a terminal it keeps that for input and output.
+ * the option terminal it keeps standard input and output.
  */
 pid_t emulator_fork(const struct emulator *emulator, const struct host_opts *opts);
 
-/* In its process: run it. */
+/* Run it, in that process. The package is for the error message. */
 void emulator_exec(const char *const *argv, const char *package) __attribute__((noreturn));
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Starts emulated hosts and talks to their PID 1; host.h describes the functions. */
+/* Starts emulated hosts and gives commands to their PID 1; host.h describes the functions. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -14,7 +14,7 @@
 
 #define RUN_EXTRA_S 30
 #define QMP_S	    30
-/* While it boots, how often it is told that it still does. */
+/* How often a booting host is reported. */
 #define PROGRESS_S 15
 
 struct host {
@@ -27,7 +27,7 @@ struct host {
 	long boot_ms;
 	char release[80], vendor[16];
 	FILE *console; /* console.log, being read */
-	bool excused;  /* the complaint that the log is in the midst of was expected */
+	bool excused;  /* the last complaint in the log was expected */
 	int marks;
 	char lost[256];
 };
@@ -43,7 +43,7 @@ static void kill_emulator(struct host *h)
 	h->pid = 0;
 }
 
-/* Console lines that say why there will be no answer. */
+/* Has the kernel panicked? */
 static bool panicked(struct host *h)
 {
 	long pos = ftell(h->console);
@@ -57,14 +57,14 @@ static bool panicked(struct host *h)
 	return found;
 }
 
-/* The host is of no use any more; says so once and for all in h->lost. */
+/* Mark the host as lost and keep the reason in h->lost. */
 static void lose(struct host *h, const char *why)
 {
 	char said[200];
 	int status = 0, tries;
 
 	h->alive = false;
-	/* The stream ends a moment before the process does. */
+	/* The stream ends shortly before the process does. */
 	for (tries = 0; h->pid > 0 && tries < 50 && !why; tries++) {
 		if (waitpid(h->pid, &status, WNOHANG) == h->pid)
 			h->pid = 0;
@@ -109,7 +109,7 @@ pid_t emulator_fork(const struct emulator *emulator, const struct host_opts *o)
 	if (!o->terminal) {
 		fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 		dup2(fd, 0);
-		/* A ^C at the terminal is the launcher's to handle. */
+		/* ^C at the terminal must not reach the emulator directly. */
 		setsid();
 	}
 	return 0;
@@ -135,7 +135,7 @@ static void host_free(struct host *h)
 	free(h);
 }
 
-/* Wait until PID 1 is ready, for so long; from time to time say that it takes its time. */
+/* Wait until PID 1 is ready or the time is up; report the boot now and then. */
 static char *wait_ready(struct host *h, size_t *len, long long start)
 {
 	long long deadline = start + h->emulator->boot_s * 1000LL, progress = start;
@@ -180,7 +180,7 @@ struct host *host_start(const struct host_opts *opts, char *error, size_t size)
 	h->qmp.fd = -1;
 	h->deadline = opts->timeout_s ? start + opts->timeout_s * 1000LL : NEVER;
 	if (access(opts->kernel, R_OK) || access(opts->initramfs, R_OK)) {
-		snprintf(error, size, "%s cannot be read: make programs initramfs",
+		snprintf(error, size, "%s cannot be read: run 'make initramfs programs'",
 			 access(opts->kernel, R_OK) ? opts->kernel : opts->initramfs);
 		goto fail;
 	}
@@ -202,7 +202,7 @@ struct host *host_start(const struct host_opts *opts, char *error, size_t size)
 	    sscanf(line + 1, "%79s %15s", h->release, h->vendor) == 2) {
 		h->boot_ms = now_ms() - start;
 		h->alive = true;
-		/* What the kernel says while it boots on an emulated processor is not a test's. */
+		/* No test is responsible for what the kernel logs while it boots. */
 		fseek(h->console, 0, SEEK_END);
 		return h;
 	}
@@ -216,7 +216,7 @@ struct host *host_start(const struct host_opts *opts, char *error, size_t size)
 		fclose(log);
 	path[strcspn(path, "\n")] = '\0';
 	snprintf(error, size, "the host does not boot: %s; console: %s/console.log%s%s", h->lost,
-		 opts->logdir, path[0] ? "; the emulator's last words: " : "", path);
+		 opts->logdir, path[0] ? "; the emulator's last line: " : "", path);
 fail:
 	host_free(h);
 	return NULL;
@@ -336,7 +336,7 @@ enum host_kind host_cmd(struct host *h, const char *const *words, host_line_fn f
 		reply->kind = HOST_ERRNO;
 		reply->value = ENODEV;
 		snprintf(reply->message, sizeof(reply->message),
-			 "9p: an Intel host does not see the machine's files");
+			 "9p: an Intel host cannot mount the machine's files");
 		return HOST_ERRNO;
 	}
 	if (!strcmp(words[0], "run"))
@@ -350,7 +350,7 @@ enum host_kind host_cmd(struct host *h, const char *const *words, host_line_fn f
 	while (line && (line = stream_line(&h->channel, &len, deadline))) {
 		if (line[0] == RIG_REPLY && parse_reply(line + 1, reply)) {
 			if (reply->kind == HOST_STUCK)
-				lose(h, "a process does not die");
+				lose(h, "a process survived SIGKILL");
 			return reply->kind;
 		}
 		if (fn)
@@ -374,7 +374,7 @@ enum host_kind host_load_kvm(struct host *h, const char *variant, const char *co
 	char name[32];
 	int i;
 
-	/* Not loaded is fine (ENOENT); in use is not. */
+	/* The module need not be loaded (ENOENT), but it must not be in use. */
 	if (host_do(h, reply, "rmmod", h->vendor) != HOST_OK && reply->value != ENOENT)
 		return reply->kind;
 	if (host_do(h, reply, "rmmod", "kvm") != HOST_OK && reply->value != ENOENT)
@@ -413,7 +413,7 @@ const char *host_explain(const struct host_reply *reply)
 			 reply->message);
 		break;
 	case HOST_STUCK:
-		snprintf(text, sizeof(text), "host lost: a process does not die: %s",
+		snprintf(text, sizeof(text), "host lost: a process survived SIGKILL: %s",
 			 reply->message);
 		break;
 	case HOST_LOST:
@@ -425,16 +425,16 @@ const char *host_explain(const struct host_reply *reply)
 
 /* --- the kernel log --- */
 
-/* What a kernel says when something is wrong with it, as extended regular expressions. */
+/* How a kernel complains, as an extended regular expression. */
 static const char complaint_re[] =
 	"WARNING:|BUG:|kernel BUG|Oops|general protection|double fault|unable to handle|"
 	"Kernel panic|Call Trace:|possible circular|possible recursive|lockdep|refcount_t:|"
 	"Bad page|Bad rss|list_(add|del) corruption|UBSAN|KASAN|"
 	"rcu.*(stall|starved)|blocked for more than|soft lockup|hard LOCKUP|"
-	/* a misspelt module parameter, which the kernel only mentions */
+	/* of a misspelt module parameter, which has no other effect */
 	"unknown parameter";
 
-/* Put a line into the kernel log and wait until the console has it, and with it all before. */
+/* Log a mark and wait until it is on the console, after everything that was logged before. */
 static void sync_console(struct host *h, FILE *reader)
 {
 	long long deadline = now_ms() + h->emulator->mark_ms;
@@ -471,7 +471,7 @@ int host_log(struct host *h, struct host_expect *expect, int n, FILE *copy, host
 	sync_console(h, h->console);
 	while (fgets(line, sizeof(line), h->console)) {
 		line[strcspn(line, "\r\n")] = '\0';
-		/* Only our marks; what a program writes to the log is not exempt. */
+		/* Only our own marks; other lines that programs log are not exempt. */
 		if (strstr(line, "] rig: log mark "))
 			continue;
 		if (copy)
@@ -484,7 +484,7 @@ int host_log(struct host *h, struct host_expect *expect, int n, FILE *copy, host
 			}
 		if (!expected && regexec(&re, line, 0, NULL, 0))
 			continue;
-		/* A call trace belongs to the complaint before it. */
+		/* A call trace belongs to the preceding complaint. */
 		trace = strstr(line, "Call Trace:");
 		if (!trace)
 			h->excused = expected;
@@ -519,7 +519,7 @@ void host_last_lines(struct host *h, int lines, host_line_fn fn, void *ctx)
 
 /* --- QMP --- */
 
-/* The answer to the last command: other lines are the greeting and events. */
+/* The reply to the last command; other lines are the greeting and events. */
 static int qmp_answer(struct host *h, char *answer, size_t size)
 {
 	long long deadline = now_ms() + QMP_S * 1000;
@@ -555,7 +555,7 @@ int host_qmp(struct host *h, const char *json, char *answer, size_t size)
 {
 	if (h->qmp.fd < 0) {
 		if (answer)
-			snprintf(answer, size, "this emulator does not speak QMP");
+			snprintf(answer, size, "this emulator does not support QMP");
 		return -1;
 	}
 	if (!h->qmp_ready) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * PID 1 of the emulated host: obeys the commands that arrive over the channel (protocol.h).
+ * PID 1 of the emulated host: executes the commands that arrive over the channel (protocol.h).
  *
- * The console belongs to the kernel log; nothing here is reported on it once the channel is open.
+ * The console belongs to the kernel log; once the channel is open, PID 1 does not write to it.
  */
 #include <ctype.h>
 #include <dirent.h>
@@ -31,13 +31,13 @@
 #define MODULES "/modules/"
 #define MACHINE "/machine"
 
-/* How long processes that are on their way out may take before they count as left over. */
+/* How long exiting processes may take before they count as left over. */
 #define SETTLE_MS 200
-/* How long a killed process may take to be gone before it counts as stuck. */
+/* How long a killed process may take to exit before it counts as stuck. */
 #define KILL_MS		5000
 #define CHANNEL_WAIT_MS 10000
 
-/* How a command ended: kind and value of its reply. */
+/* How a command ended: the kind and the value of its reply. */
 struct outcome {
 	const char *kind;
 	int value;
@@ -54,7 +54,7 @@ static void power_off(void)
 	_exit(1);
 }
 
-/* Before the channel is open there is nowhere else to complain to. */
+/* For errors before the channel is open: the console is all there is. */
 static void die(const char *what)
 {
 	fprintf(stderr, "rig: init: %s: %s\n", what, strerror(errno));
@@ -108,7 +108,7 @@ static void __attribute__((format(printf, 1, 2))) say(const char *fmt, ...)
 	va_end(ap);
 }
 
-/* A failed command's errno, with what it was about kept for the reply. */
+/* Return the errno of a failed command, and keep a message for the reply. */
 static int fail(int err, const char *what)
 {
 	say("%s: %s", what, strerror(err));
@@ -142,7 +142,7 @@ static int load_module(const char *path, const char *params)
 	return err;
 }
 
-/* The kernel's name of a module: base name without suffix, with '-' as '_'. */
+/* The kernel's name for a module: the base name without suffix, and '_' for '-'. */
 static void module_name(const char *path, char *name, size_t size)
 {
 	const char *base = strrchr(path, '/');
@@ -154,7 +154,7 @@ static void module_name(const char *path, char *name, size_t size)
 	name[i] = '\0';
 }
 
-/* Append to params what one "module.param=value" word says about this module. */
+/* Append a "module.param=value" word to params if it is for this module. */
 static void add_param(const char *word, const char *module, char *params, size_t size)
 {
 	const char *dot = strchr(word, '.'), *eq = strchr(word, '=');
@@ -173,14 +173,12 @@ static bool is_loaded(const char *module)
 {
 	char path[96];
 
-	/* Built-in modules have a directory as well, but only loaded ones have a state. */
+	/* Built-in modules have a directory, too, but no state. */
 	snprintf(path, sizeof(path), "/sys/module/%s/initstate", module);
 	return !access(path, F_OK);
 }
 
-/*
- * Load each file of a dependency list, with the parameters that the words and /proc/cmdline give.
- */
+/* Load each file of a dependency list, with its parameters from the words and /proc/cmdline. */
 static int load_list(char *list, char **words)
 {
 	char cmdline[2048], params[512], module[64];
@@ -257,7 +255,7 @@ static int do_rmmod(char **words)
 	return 0;
 }
 
-/* How many users a loaded module has, as the value of the reply. */
+/* The reply's value becomes the number of users of a loaded module. */
 static int do_users(char **words, struct outcome *out)
 {
 	char module[64], path[96], count[16];
@@ -311,7 +309,7 @@ static int do_9p(char **words)
 
 /* --- processes --- */
 
-/* Live user processes but this one. With names, they are appended to the message. */
+/* Count the live user processes except this one. If names, append their names to the message. */
 static int count_others(bool names)
 {
 	char path[300], stat[512], state, *paren;
@@ -331,7 +329,7 @@ static int count_others(bool names)
 		paren = strrchr(stat, ')');
 		if (!paren || sscanf(paren + 1, " %c %d", &state, &ppid) != 2)
 			continue;
-		/* Kernel threads are children of 2; the dead only wait to be reaped. */
+		/* Skip kernel threads, which are children of 2, and zombies. */
 		if (ppid == 2 || state == 'Z' || state == 'X')
 			continue;
 		n++;
@@ -345,7 +343,7 @@ static int count_others(bool names)
 	return n;
 }
 
-/* Reap until no process is left, for so long; returns how many live on. */
+/* Reap processes until none is left or the time is up; returns how many are left. */
 static int wait_for_others(int ms)
 {
 	long long deadline = now_ms() + ms;
@@ -355,7 +353,7 @@ static int wait_for_others(int ms)
 		do {
 			pid = waitpid(-1, NULL, WNOHANG);
 		} while (pid > 0);
-		/* Every process descends from a child of ours. */
+		/* Without children there are no other processes. */
 		if (pid < 0)
 			return 0;
 		if (now_ms() >= deadline)
@@ -364,7 +362,7 @@ static int wait_for_others(int ms)
 	}
 }
 
-/* Where does everything hang? One note per thread, for the log of a test that ran out of time. */
+/* Send one note per thread with its stack, for the log of a test that timed out. */
 static void note_stacks(void)
 {
 	char path[600], comm[64], stack[1024], *p;
@@ -402,13 +400,13 @@ static void note_stacks(void)
 		closedir(proc);
 }
 
-/* Lines of a program on their way to the channel. */
+/* Output of a program that is not a complete line yet. */
 struct lines {
 	char buf[RIG_LINE];
 	size_t used;
 };
 
-/* Forward what fd has to offer; false at its end. */
+/* Forward output from fd; false at its end. */
 static bool forward(int fd, struct lines *l)
 {
 	char *nl, *start;
@@ -430,14 +428,14 @@ static bool forward(int fd, struct lines *l)
 }
 
 /*
- * Wait for a program, forwarding its output; then nothing that it started survives.
- * fd: the non-blocking end of its output pipe, or -1. timeout_ms: or NEVER.
+ * Wait for a program and forward its output, then kill all that it started.
+ * fd: the non-blocking end of its output pipe, or -1. timeout_ms may be NEVER.
  */
 static int supervise(pid_t pid, int fd, long long timeout_ms, struct outcome *out)
 {
 	long long deadline = now_ms() + timeout_ms, wait_ms = NEVER;
 	struct pollfd pfd[2] = { { .events = POLLIN }, { .fd = fd, .events = POLLIN } };
-	static struct lines lines; /* too large for comfort on a stack */
+	static struct lines lines; /* too large for the stack */
 	bool timeout = false;
 	int status, left;
 
@@ -473,7 +471,7 @@ static int supervise(pid_t pid, int fd, long long timeout_ms, struct outcome *ou
 	}
 	kill(-1, SIGKILL);
 	if (wait_for_others(KILL_MS)) {
-		say("not dying:");
+		say("survived SIGKILL:");
 		left = count_others(true);
 		out->kind = RIG_STUCK;
 	} else if (timeout) {
@@ -498,7 +496,10 @@ static bool is_env(const char *word)
 	return n && word[n] == '=' && !isdigit((unsigned char)word[0]);
 }
 
-/* In the child: become the program argv[0], with the variables in front of it, or say why not. */
+/*
+ * In the child: execute the program argv[0] with the variables from env to argv, or report the
+ * errno.
+ */
 static void __attribute__((noreturn)) become(char **env, char **argv, int err_fd)
 {
 	const char *prog;
@@ -573,7 +574,7 @@ static int do_run(char **words, struct outcome *out)
 	return left;
 }
 
-/* words: ROWS COLUMNS, of the terminal that the console is shown on. */
+/* words: ROWS COLUMNS, the size of the terminal that shows the console. */
 static int do_shell(char **words, struct outcome *out)
 {
 	static char *shell[] = { "TERM=linux", "PS1=host# ", "/bin/sh", NULL };
@@ -602,7 +603,7 @@ static int do_shell(char **words, struct outcome *out)
 		dup2(fd, 0);
 		dup2(fd, 1);
 		dup2(fd, 2);
-		/* setsid() in become() is harmless: this child leads its session already. */
+		/* setsid() in become() fails, harmlessly: this child already leads a session. */
 		become(shell, shell + 2, 2);
 	}
 	if (pid < 0) {
@@ -619,8 +620,8 @@ static int do_mark(char **words)
 	int len, err = 0;
 
 	/*
-	 * <4>: a warning, so that it reaches the console. Without a line break the kernel would
-	 * keep it until the next message.
+	 * <4> makes it a warning, so that it reaches the console. Without a line break, the kernel
+	 * would hold it back until the next message.
 	 */
 	len = snprintf(line, sizeof(line), "<4>rig: %s\n", words[0]);
 	if (fd < 0 || write(fd, line, len) != len)
@@ -632,7 +633,7 @@ static int do_mark(char **words)
 
 /* --- the channel --- */
 
-/* The virtio-serial port of this name, as a path under /dev. */
+/* Find the virtio-serial port of this name: its path below /dev. */
 static bool find_port(const char *name, char *path, size_t size)
 {
 	char file[300], port[64];
@@ -655,7 +656,10 @@ static bool find_port(const char *name, char *path, size_t size)
 	return found;
 }
 
-/* RIG_CHANNEL=ttyS1 on the kernel command line (it becomes our environment) names a serial port. */
+/*
+ * RIG_CHANNEL=ttyS1 on the kernel command line, from which it gets to our environment, names a
+ * serial port.
+ */
 static void open_channel(void)
 {
 	const char *tty = getenv("RIG_CHANNEL");
@@ -684,7 +688,7 @@ static void open_channel(void)
 	}
 }
 
-/* The next command line; the emulator's end is closed: there is nobody left to work for. */
+/* Read the next command; power off when the machine has closed the channel. */
 static char *next_command(void)
 {
 	static char buf[RIG_COMMAND];
@@ -723,7 +727,7 @@ static const struct command {
 	{ .name = "shell", .process = do_shell },
 };
 
-static void obey(char *line)
+static void execute(char *line)
 {
 	struct outcome out = { RIG_ERRNO, 0 };
 	char *words[RIG_WORDS + 1], *next;
@@ -779,5 +783,5 @@ int main(void)
 	release[strcspn(release, "\n")] = '\0';
 	send_fmt(RIG_READY, "%s %s %lld", release, vendor_module(), now_ms());
 	for (;;)
-		obey(next_command());
+		execute(next_command());
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Packs the initramfs of the emulated host: initramfs.sh RELEASE OUTPUT INIT [PROGRAM...]; $BUSYBOX
-# is the host's busybox if it cannot be the machine's.
+# Packs the initramfs of the emulated host: initramfs.sh RELEASE OUTPUT INIT [PROGRAM...]. $BUSYBOX
+# is the host's busybox, by default the machine's.
 set -eu
 
 rel=$1 out=$2 init=$3
@@ -9,7 +9,7 @@ shift 3
 dir=$(dirname "$out")
 image=$dir/image
 
-# What the host may load; kvm's vendor modules are handled apart, for there are two of each.
+# The modules for the host, except those of KVM, which come in two variants.
 modules="virtio_pci virtio_console 9p 9pnet_virtio irqbypass ccp bochs qxl vgem virtio_gpu cirrus brd"
 
 die()
@@ -19,7 +19,7 @@ die()
 }
 
 [ -f "$image/lib/modules/$rel/modules.dep" ] ||
-	die "$image holds no depmod'ed modules of $rel: make image"
+	die "$image has no modules of $rel with dependencies: run 'make image'"
 
 tmp=$(mktemp -d "$dir/initramfs.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
@@ -36,7 +36,7 @@ for prog; do
 	strip -o "$tmp/bin/$(basename "$prog")" "$prog"
 done
 
-# put FILE DIR: an uncompressed copy without what only debuggers read; prints its path in the host.
+# put FILE DIR: add a copy, uncompressed and without debug symbols; prints its path in the host.
 put()
 {
 	name=$(basename "$1" .xz)
@@ -50,7 +50,7 @@ put()
 	printf ' /%s/%s' "$2" "$name"
 }
 
-# files MODULE: it and what it needs, in the order of loading.
+# files MODULE: print it and its dependencies, in the order of loading.
 files()
 {
 	modprobe -C /dev/null -d "$image" -S "$rel" --show-depends "$1" |

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Hosts as the command line describes them: their files, their logs and the options to start them. */
+/*
+ * Hosts as the command line describes them: their files, their logs and the options to start them.
+ */
 #ifndef RIG_LAUNCH_H
 #define RIG_LAUNCH_H
 

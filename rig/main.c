@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The rig command: tests, a program or a person's shell in an emulated host. */
+/* The rig command: runs tests, a program or a shell in an emulated host. */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,38 +20,40 @@ static const char usage_text[] =
 	"       rig matrix OUTPUT RESULTS...\n"
 	"\n"
 	"Boots a stock Debian kernel in QEMU's emulation of an AMD-V host, or in Bochs' emulation of\n"
-	"an Intel VT-x host; no virtualization hardware is used. A PROGRAM without a slash is one of\n"
-	"the host's /bin; any other is a file of this machine, which the AMD host sees over 9p,\n"
+	"an Intel VT-x host; no virtualization hardware is used. A PROGRAM without a slash is in the\n"
+	"host's /bin; any other is a file of this machine, which the AMD host mounts over 9p,\n"
 	"read-only.\n"
 	"\n"
-	"  --kernel RELEASE   a release, or how one begins (default: the newest that is built)\n"
-	"  --kvm WHICH        stock or patched; for test also both (default: both);\n"
-	"                     for run and shell also none (default: patched)\n"
+	"  --kernel RELEASE   a release, or its beginning (default: the newest one that is built)\n"
+	"  --kvm WHICH        stock or patched; test also takes both (the default), run and shell\n"
+	"                     also take none (default: patched)\n"
 	"  --stock            the same as --kvm stock\n"
-	"  --paging WHICH     tdp (nested paging), tdp_mmu0 (nested paging by the shadow MMU), shadow\n"
-	"                     (shadow paging) or, for test, all (default: tdp; for test: all)\n"
-	"  --param M.P=VALUE  a parameter for one of KVM's modules, such as kvm-amd.npt=0\n"
-	"  --need MODULE,...  further modules: pfnmap_exporter, bochs, qxl, vgem\n"
-	"  --host WHICH       amd or intel (default: amd); the Intel host is slower and has one\n"
-	"                     processor, no 9p, no shell, no --icount, --thread and --device\n"
+	"  --paging WHICH     tdp (nested paging), tdp_mmu0 (nested paging by the shadow MMU) or shadow\n"
+	"                     (shadow paging); test also takes all (the default); run and shell use\n"
+	"                     tdp by default\n"
+	"  --param M.P=VALUE  a parameter of a KVM module, such as kvm-amd.npt=0\n"
+	"  --need MODULE,...  load these modules, too: pfnmap_exporter, bochs, qxl, vgem\n"
+	"  --host WHICH       amd or intel (default: amd); the Intel host is slower, has one processor\n"
+	"                     by default, and supports neither 9p, rig shell, --icount, --thread nor\n"
+	"                     --device\n"
 	"  --mem MIB          memory (default: 1024)\n"
 	"  --cpus N           processors (default: 2)\n"
 	"  --icount           the host's clock counts instructions, 1 ns each; 1 processor\n"
-	"  --thread multi     one emulator thread for each processor\n"
-	"  --device ARGUMENT  one more device, as QEMU's -device takes it\n"
-	"  --timeout SECONDS  for the program (default: 300), for all tests together (1800)\n"
-	"  --only, --group    run these tests only\n"
-	"  --list             only print what would run\n"
-	"  --workers N        hosts at a time (default: 2 if there are as many processors)\n"
-	"  --name NAME        test logs go to build/logs/NAME-*, counts of passed, failed and skipped\n"
-	"                     tests to build/logs/NAME.counts, the results one by one to\n"
+	"  --thread multi     one emulator thread per processor\n"
+	"  --device ARGUMENT  an additional device, written as for QEMU's -device\n"
+	"  --timeout SECONDS  for the program (default: 300) or all tests together (default: 1800)\n"
+	"  --only, --group    run only these tests\n"
+	"  --list             print the selected runs, and run nothing\n"
+	"  --workers N        hosts at a time (default: 2, or 1 on a machine with one processor)\n"
+	"  --name NAME        write test logs to build/logs/NAME-*, the counts of passed, failed and\n"
+	"                     skipped tests to build/logs/NAME.counts, and the single results to\n"
 	"                     build/logs/NAME.results (default: rig)\n"
 	"\n"
-	"rig tap runs programs of this machine that print TAP, with one line per check; the output goes\n"
-	"to LOGS/NAME.log, the counts to LOGS/NAME.counts.\n"
+	"rig tap runs programs of this machine that print TAP and shows one line per check. It writes\n"
+	"their output to LOGS/NAME.log and the counts to LOGS/NAME.counts.\n"
 	"\n"
-	"rig matrix prints a table of kernels, hosts and ways of paging from such results, and writes\n"
-	"it to the file OUTPUT.\n";
+	"rig matrix sums up results by kernel, host and paging, prints the table and writes it to the\n"
+	"file OUTPUT.\n";
 
 static unsigned int parse_kvm(const char *word)
 {
@@ -85,13 +87,13 @@ static void add_host_word(struct settings *s, const char *option, const char *va
 	snprintf(word, sizeof(word), "%s%s%s", option, value ? "=" : "", value ? value : "");
 	/* The configuration keeps a pointer to it. */
 	if (!host_word(&s->conf, xstrdup(word)))
-		die("--%s %s is not understood: see rig --help", option, value ? value : "");
+		die("--%s %s: not understood: see rig --help", option, value ? value : "");
 }
 
 struct arguments {
 	struct test_run test;
 	char *need;
-	char **words; /* what follows the options */
+	char **words; /* behind the options */
 };
 
 static void parse(int argc, char **argv, struct settings *s, struct arguments *a)
@@ -174,7 +176,7 @@ static void parse(int argc, char **argv, struct settings *s, struct arguments *a
 		}
 	}
 	if (s->conf.icount && (s->conf.cpus > 1 || s->conf.multi))
-		die("--icount is for 1 processor and one thread");
+		die("--icount needs one processor and one thread");
 	a->words = argv + optind;
 	find_build(s);
 }
@@ -199,7 +201,7 @@ int main(int argc, char **argv)
 		return judge_programs(argv[2], argv[3], argv + 4);
 	}
 	if (strcmp(argv[1], "test") && strcmp(argv[1], "run") && strcmp(argv[1], "shell"))
-		die("there is no command \"%s\": see rig --help", argv[1]);
+		die("no command \"%s\": see rig --help", argv[1]);
 	parse(argc - 1, argv + 1, &s, &a);
 	if (!strcmp(argv[1], "run"))
 		return run_program(&s, a.need, a.words);

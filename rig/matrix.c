@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The matrix: results of test runs summed up by kernel, host, paging and kind of KVM.
+ * Sums up the results of test runs by kernel, host, paging and variant of KVM.
  *
- * A file of results begins with "run MILLISECONDS RELEASE HOST" and has a line "VERDICT KVM PAGING
- * MILLISECONDS TEST REASON" for each test, where VERDICT is passed, failed or skipped; HOST and
- * REASON may have blanks.
+ * The first line of a file of results is "run MILLISECONDS RELEASE HOST". Each test has a line
+ * "VERDICT KVM PAGING MILLISECONDS TEST REASON", where VERDICT is passed, failed or skipped. HOST
+ * and REASON may contain blanks.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -50,7 +50,7 @@ static struct cell *find_cell(struct matrix *m, const struct cell *like)
 	return &m->cells[m->n++];
 }
 
-/* Add one line that is no head. Returns false when it is not understood. */
+/* Add the line of a test. Returns false when it is malformed. */
 static bool add_line(struct matrix *m, struct cell *like, const char *line)
 {
 	char word[16], test[80];
@@ -89,14 +89,14 @@ static int read_results(struct matrix *m, const char *path)
 	if (!f || !fgets(line, sizeof(line), f))
 		error = f ? "empty" : strerror(errno);
 	else if (sscanf(line, "run %ld %79s %79[^\n]", &ms, like.release, like.host) != 3)
-		error = "no results of rig test";
+		error = "not a file of results";
 	else
-		fprintf(m->remark, "- %s, %s: %.0f s in all, with boots\n", like.release, like.host,
-			ms / 1000.0);
+		fprintf(m->remark, "- %s, %s: %.0f s in total, including boots\n", like.release,
+			like.host, ms / 1000.0);
 	while (!error && fgets(line, sizeof(line), f)) {
 		line[strcspn(line, "\n")] = '\0';
 		if (!add_line(m, &like, line))
-			error = "a line is not understood, or there are too many kinds";
+			error = "a line is malformed, or there are too many kinds of host";
 	}
 	if (f)
 		fclose(f);
@@ -105,7 +105,7 @@ static int read_results(struct matrix *m, const char *path)
 	return error ? -1 : 0;
 }
 
-/* The module parameter that says it on this kind of host. */
+/* The module parameter for it on this host. */
 static const char *paging_words(const struct cell *c)
 {
 	bool intel = strstr(c->host, "VT-x");
@@ -117,7 +117,7 @@ static const char *paging_words(const struct cell *c)
 	return !strcmp(c->paging, "tdp_mmu0") ? "tdp_mmu=0" : "-";
 }
 
-/* A line of Markdown whose columns line up in a terminal as well. */
+/* A line of Markdown whose columns also line up in a terminal. */
 static void print_row(FILE *f, const char *const *words)
 {
 	static const int widths[COLUMNS] = { 20, 12, 9, 7, 6, 6, 7, 5 };

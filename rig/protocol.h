@@ -2,24 +2,24 @@
 /*
  * The line protocol between the machine (host.c) and PID 1 of the emulated host (init.c).
  *
- * Machine to host: one command per line, words separated by one blank. Inside a word, blanks,
- * control characters and '%' travel as %XX; an empty word travels as %00.
+ * Machine to host: one command per line, words separated by one blank. In a word, blanks, control
+ * characters and '%' are encoded as %XX; an empty word is encoded as %00.
  *
  *	modprobe NAME [module.param=value ...]	NAME as in the dependency file; kvm-amd and
  *						kvm-intel have two: stock/kvm-amd and
  *						patched/kvm-amd
  *	insmod PATH [param=value ...]
  *	rmmod NAME
- *	users NAME				the module's reference count as value of the reply
- *	9p					machine's root, read-only, at /machine; again: no-op
+ *	users NAME				value of the reply: the module's reference count
+ *	9p					mount the machine's root, read-only, at /machine
  *	run TIMEOUT_S [VAR=value ...] PROGRAM ARGS...
- *						a PROGRAM below /machine/ runs chrooted to /machine
+ *						a PROGRAM below /machine/ runs in a chroot
  *	shell [ROWS COLUMNS]			on the console, until the shell ends
  *	mark TEXT				one line "rig: TEXT" in the kernel log
  *	poweroff				no reply
  *
- * Host to machine: the first character of a line says what it is; see RIG_READY etc. Each command
- * gets one reply, "=KIND VALUE MS LEFT MESSAGE": the value depends on the kind, MS is the time used
+ * Host to machine: the first character of a line is its type; see RIG_READY etc. Each command gets
+ * one reply, "=KIND VALUE MS LEFT MESSAGE": the value depends on the kind, MS is the elapsed time
  * in milliseconds, LEFT the number of processes that outlived the program and were killed.
  */
 #ifndef RIG_PROTOCOL_H
@@ -32,19 +32,19 @@
 
 #define RIG_READY    '!' /* once, at boot: "RELEASE VENDOR_MODULE MS_SINCE_BOOT" */
 #define RIG_OUT	     '>' /* a line of the program's output */
-#define RIG_OUT_PART '~' /* output that no newline follows (yet) */
-#define RIG_NOTE     '#' /* said by PID 1 about the program */
+#define RIG_OUT_PART '~' /* output without a line break after it (yet) */
+#define RIG_NOTE     '#' /* from PID 1, about the program */
 #define RIG_REPLY    '='
 
-/* Kinds of reply, and what their value is. */
-#define RIG_OK	    "ok"      /* 0, or what was asked for */
-#define RIG_ERRNO   "errno"   /* errno of the command, or of a program that cannot be started */
+/* Kinds of reply, and their values. */
+#define RIG_OK	    "ok"      /* 0, or the number that was asked for */
+#define RIG_ERRNO   "errno"   /* errno of the command, or of a program that did not start */
 #define RIG_EXIT    "exit"    /* exit status */
 #define RIG_SIGNAL  "signal"  /* signal number */
 #define RIG_TIMEOUT "timeout" /* the timeout in seconds */
-#define RIG_STUCK   "stuck"   /* 0; a process does not even die of SIGKILL */
+#define RIG_STUCK   "stuck"   /* 0; a process survived SIGKILL */
 
-/* Longest line of output without its tag, longest command, most words of a command. */
+/* The maximum length of a line of output without its tag and of a command, and of words in one. */
 #define RIG_LINE    4096
 #define RIG_COMMAND 8192
 #define RIG_WORDS   128

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Hosts of AMD's kind, in QEMU's TCG. */
+/* AMD hosts, in QEMU's TCG. */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -19,10 +19,7 @@ static void add(const char **argv, size_t *n, const char *option, const char *va
 	argv[(*n)++] = value;
 }
 
-/*
- * The frequency of this machine's TSC, which the emulated one follows unless it counts
- * instructions.
- */
+/* The frequency of this machine's TSC, and of the emulated one unless that counts instructions. */
 static long tsc_khz(void)
 {
 	struct timespec start, end;
@@ -40,7 +37,7 @@ static long tsc_khz(void)
 
 static void __attribute__((noreturn)) exec_qemu(const struct host_opts *o, int channel, int qmp)
 {
-	/* Every host's devices; with -nodefaults it has nothing else. */
+	/* The devices of every host; -nodefaults removes all others. */
 	static const char *const common[][2] = {
 		{ "-display", "none" },
 		{ "-cpu", "EPYC" },
@@ -75,10 +72,9 @@ static void __attribute__((noreturn)) exec_qemu(const struct host_opts *o, int c
 	add(argv, &n, "-kernel", o->kernel);
 	add(argv, &n, "-initrd", o->initramfs);
 	/*
-	 * loglevel=5: warnings and worse go to the console, which is slow. A kernel cannot
-	 * calibrate anything on a busy machine: it is told the frequency of the TSC, not to
-	 * mistrust it later, and not to check the timer interrupt. Nobody needs a framebuffer
-	 * console on the two displays.
+	 * The console is slow: loglevel=5 shows warnings and worse only. On a busy machine the
+	 * kernel cannot calibrate anything: tsc_early_khz, tsc and no_timer_check spare it that.
+	 * The displays need no framebuffer console.
 	 */
 	snprintf(
 		append, sizeof(append),
@@ -108,7 +104,7 @@ static int qemu_check(const struct host_opts *o, char *error, size_t size)
 {
 	if (!o->icount || (o->cpus <= 1 && !o->multi))
 		return 0;
-	snprintf(error, size, "counted instructions are for 1 processor and one thread");
+	snprintf(error, size, "icount needs one processor and one thread");
 	return -1;
 }
 
@@ -139,7 +135,7 @@ fail:
 	return -1;
 }
 
-/* What it has to say it says in its log. */
+/* QEMU explains itself in its log. */
 static bool qemu_explain(const struct host_opts *o, char *why, size_t size)
 {
 	(void)o;

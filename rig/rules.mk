@@ -3,7 +3,7 @@
 
 RIG := $(B)/bin/rig
 
-# For programs that start hosts of their own: rig/host.h.
+# For test programs of the launcher, rig/host.h.
 LIBHOST := $(B)/lib/libhost.a
 
 $(B)/rig/bochs_rom.o: rig/bochs_rom.S rig/bochs_boot.h rig/rules.mk
@@ -21,16 +21,16 @@ $(RIG): $(patsubst %,$(B)/rig/%.o,$(RIG_PARTS)) $(LIBHOST)
 	mkdir -p $(@D)
 	$(CC) -static -o $@ $^
 
-# Runs test programs of this machine, $(TAP) NAME PROGRAM...; a target that does needs $(RIG).
+# $(TAP) NAME PROGRAM... runs test programs of this machine. Targets that use it depend on $(RIG).
 TAP := $(RIG) tap $(B)/logs
 
 ifdef REL
 
-# Not in /bin of the host: PID 1 is at home in its root.
+# Becomes /init of the host, not a file in /bin.
 $(H)/rig/init: $(H)/rig/init.o $(H)/rig/stream.o
 	$(CC) $(M32) -static -o $@ $^
 
-# The host's shell and its like, and the machine's where it is of the same kind.
+# The busybox of a 32-bit host; a 64-bit one uses this machine's.
 BUSYBOX := $(if $(FOREIGN),$(B)/cache/busybox-$(ARCH)/bin/busybox)
 $(BUSYBOX):
 	$(FOREIGN) scripts/fetch.sh package busybox-static '' $(@D:/bin=)
@@ -39,7 +39,7 @@ $(R)/vmlinux: $(VMLINUZ) rig/vmlinux.sh
 	printf '  %-8s %s\n' UNPACK $@
 	rig/vmlinux.sh $< $@
 
-# A second expansion, since later fragments add to the programs.
+# A second expansion, since fragments that are included later add programs.
 .SECONDEXPANSION:
 $(R)/initramfs.cpio: rig/initramfs.sh $(H)/rig/init $(BUSYBOX) $(VMLINUZ) $$(MODULES) $$(EXPORTER) $$(HOST_PROGS)
 	printf '  %-8s %s\n' PACK $@
@@ -53,7 +53,7 @@ programs: $$(HOST_PROGS) $$(TOOLS) $(RIG)
 shell: initramfs $(RIG)
 	$(RIG) shell --kernel $(REL) $(if $(STOCK),--stock)
 
-# ONLY=, GROUP= and VARIANT= narrow the tests down.
+# ONLY=, GROUP= and VARIANT= select tests.
 SELECT = $(if $(ONLY),--only $(ONLY)) $(if $(GROUP),--group $(GROUP)) $(if $(VARIANT),--kvm $(VARIANT))
 
 check-rig: initramfs programs

@@ -12,10 +12,10 @@
 #include "rig/util.h"
 
 #define RUN_TIMEOUT_S 300 /* default of --timeout for a program */
-#define HOST_EXTRA_S  180 /* what boot and modules may take beside the program */
+#define HOST_EXTRA_S  180 /* for the boot and the modules, in addition to the program */
 #define INTEL_EXTRA_S 600
 
-/* Exit statuses of "rig run" beside the program's own. */
+/* Exit statuses of "rig run" that are not the program's. */
 #define EXIT_TIMEOUT	124
 #define EXIT_RIG	125
 #define EXIT_NO_PROGRAM 127
@@ -44,7 +44,7 @@ static void print_line(void *ctx, char tag, const char *text, size_t len)
 	fflush(f);
 }
 
-/* A host for one purpose, with KVM and the needed modules loaded; exits when that fails. */
+/* Start a host and load KVM and the modules that are asked for; exits when that fails. */
 static struct host *prepare_host(const struct settings *s, char *need, struct launch *l,
 				 unsigned int kvm)
 {
@@ -75,16 +75,16 @@ fail:
 	exit(EXIT_RIG);
 }
 
-/* For run and shell: the one variant, and the parameters of the one way of paging. */
+/* The variant to load. Adds the parameters that select the kind of paging. */
 static unsigned int one_kvm(struct settings *s)
 {
 	unsigned int kvm = s->kvm ? s->kvm : KVM_PATCHED;
 	const char *const *params;
 
 	if (kvm == (KVM_STOCK | KVM_PATCHED))
-		die("--kvm both is for tests");
+		die("--kvm both: only rig test takes both");
 	if (s->paging & (s->paging - 1))
-		die("--paging all is for tests");
+		die("--paging all: only rig test takes all");
 	for (params = paging_params(s->paging); *params; params++)
 		if (s->n_params < MAX_PARAMS)
 			s->params[s->n_params++] = *params;
@@ -124,14 +124,14 @@ int run_program(struct settings *s, char *need, char **argv)
 	words[n++] = env;
 	for (i = 0; argv[i] && n < RIG_WORDS; i++)
 		words[n++] = argv[i];
-	/* The first word that is no VAR=value is the program. */
+	/* The first word that is not VAR=value is the program. */
 	for (i = 2; words[i] && strchr(words[i], '=') && !strchr(words[i], '/'); i++)
 		;
 	if (!words[i])
 		die("run: no program: see rig --help");
 	if (strchr(words[i], '/')) {
 		if (s->conf.intel)
-			die("%s: an Intel host has no programs but its own, in /bin", words[i]);
+			die("%s: an Intel host has only the programs in its own /bin", words[i]);
 		if (!realpath(words[i], path))
 			die("%s: %s", words[i], strerror(errno));
 		snprintf(prog, sizeof(prog), "/machine%s", path);
@@ -168,9 +168,9 @@ int run_shell(struct settings *s, char *need)
 	struct launch l;
 	struct host *h;
 
-	/* The emulator makes the terminal raw; somebody has to undo it if it is killed. */
+	/* The emulator makes the terminal raw, and cannot restore it if it is killed. */
 	if (tcgetattr(0, &saved) || !isatty(1))
-		die("shell: standard input and output are no terminal: use rig run for scripts");
+		die("shell: standard input and output must be a terminal: use rig run for scripts");
 	if (ioctl(0, TIOCGWINSZ, &ws) || !ws.ws_row)
 		ws = (struct winsize){ .ws_row = 24, .ws_col = 80 };
 	find_release(s);
@@ -181,7 +181,7 @@ int run_shell(struct settings *s, char *need)
 	printf("rig: booting %s ...\n", s->release);
 	fflush(stdout);
 	h = prepare_host(s, need, &l, kvm);
-	/* Without the exporter or 9p a shell is still of use. */
+	/* A shell is useful without the exporter and 9p, too. */
 	host_do(h, &reply, "modprobe", "pfnmap_exporter");
 	host_do(h, &reply, "9p");
 	dprintf(1, shell_text, host_release(h), kvm == KVM_NONE ? "no" : kvm_name(kvm));

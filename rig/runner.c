@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The test runner: as few boots and module reloads as the table allows, one line for each test. */
+/* The test runner, with as few boots and module reloads as possible; runner.h describes it. */
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -21,30 +21,30 @@
 #define MAX_LOADED 16
 #define MAX_LOGS   16
 #define MAX_WORDS  96
-/* VMs are torn down in the background: how long KVM may still be in use after a test. */
+/* How long KVM may remain in use after a test: VMs are torn down in the background. */
 #define USERS_MS 3000
 
-/* One test on one KVM variant with one way of paging. */
+/* One test on one variant of KVM with one kind of paging. */
 struct job {
 	const struct test *test;
 	unsigned int kvm, paging;
 	struct host_conf conf;
 	char conf_text[512];
 	const char *params[2 * MAX_PARAMS + MAX_PAGING_PARAMS];
-	char state[1024]; /* what of KVM is loaded, with which parameters */
+	char state[1024]; /* the variant of KVM, and its parameters */
 };
 
 struct result {
 	enum verdict verdict; /* FAILED until the job is done */
 	long ms;
-	char reason[160]; /* why it is skipped or, to begin with, failed */
+	char reason[160]; /* of a skip or the first failure */
 };
 
-/* What the workers, processes that each run a host of their own, have in common. */
+/* Shared by the workers, which are processes with one host each. */
 struct shared {
-	int next; /* job that nobody has taken yet */
+	int next; /* the first job that no worker has taken */
 	int boots;
-	char release[80]; /* that the hosts say they run */
+	char release[80]; /* as the hosts report it */
 	struct result results[];
 };
 
@@ -56,24 +56,25 @@ struct runner {
 	int n;
 	struct shared *shared;
 
-	/* the host that runs, if any, and what is loaded into it */
+	/* the running host, if any, and what is loaded into it */
 	struct host *host;
 	struct launch launch;
-	int number, boot_failures; /* of this host; in a row */
+	int number;	   /* of the host */
+	int boot_failures; /* in a row */
 	char conf_text[512], state[1024];
 	const char *loaded[MAX_LOADED];
 	int n_loaded;
-	char error[1200]; /* why it does not boot */
+	char error[1200]; /* why a host does not boot */
 };
 
-/* What a running test leaves behind. */
+/* What is recorded of a running test. */
 struct record {
 	struct tap tap;
 	struct notes *notes;
 	FILE *log;
 };
 
-/* Does a comma-separated list name this? NULL names everything. */
+/* Is this name in a comma-separated list? NULL has every name. */
 static bool listed(const char *list, const char *name)
 {
 	size_t len = strlen(name);
@@ -87,7 +88,7 @@ static bool listed(const char *list, const char *name)
 	return false;
 }
 
-/* --- which jobs there are, and in which order --- */
+/* --- the jobs, and their order --- */
 
 static void add_job(struct runner *r, const struct test *t, unsigned int kvm, unsigned int paging)
 {
@@ -180,7 +181,10 @@ static void stop_host(struct runner *r)
 	r->state[0] = '\0';
 }
 
-/* Have a host with this configuration; tries a second time, for emulators have bad days. */
+/*
+ * Keep or start a host with this configuration. Tries twice, since an emulated boot fails now and
+ * then.
+ */
 static bool have_host(struct runner *r, const struct job *j)
 {
 	char dir[450];
@@ -217,7 +221,7 @@ static void note_line(void *ctx, char tag, const char *text, size_t len)
 	note(ctx, "    %.*s", (int)len, text);
 }
 
-/* The host is lost: keep what it said last. */
+/* If the host is lost, record its last lines. */
 static void note_loss(struct runner *r, struct notes *notes)
 {
 	if (host_alive(r->host))
@@ -247,7 +251,7 @@ static bool load_needed(struct runner *r, const char *name, struct notes *notes)
 	return true;
 }
 
-/* Load what the test needs. False when that fails or the kernel complains about it. */
+/* Load what the test needs. Returns false when that fails or the kernel complains. */
 static bool load_modules(struct runner *r, struct job *j, struct notes *notes)
 {
 	bool fresh = false, loaded = true;
@@ -278,7 +282,7 @@ static bool load_modules(struct runner *r, struct job *j, struct notes *notes)
 	note_loss(r, notes);
 	if (!complaints && host_alive(r->host))
 		return loaded;
-	note(notes, "the kernel complained before the program was started");
+	note(notes, "the kernel complained before the program started");
 	stop_host(r);
 	return false;
 }
@@ -311,8 +315,8 @@ static char *param_env(const char *param)
 }
 
 /*
- * VAR=value words that tell the test where it runs; returns how many. The first n_owned are to be
- * freed.
+ * The variables that tell the test where it runs, as VAR=value words; returns their number. The
+ * caller frees the first n_owned.
  */
 static int test_env(const struct job *j, const char **env, int max, int *n_owned)
 {
@@ -354,7 +358,7 @@ static void run_in_host(struct runner *r, struct job *j, struct record *rec,
 		free((char *)words[2 + owned]);
 }
 
-/* Does the table's check, if there is one, let the test run? */
+/* Do the table's checks allow the test to run? */
 static bool check_allows(struct runner *r, const struct job *j, struct notes *skips)
 {
 	const char *words[] = { "run", "20", "/bin/sh", "-c", NULL, NULL };
@@ -375,7 +379,7 @@ static bool check_allows(struct runner *r, const struct job *j, struct notes *sk
 	return true;
 }
 
-/* A VM that is not torn down keeps its module in use. */
+/* A VM that is not torn down keeps the module in use. */
 static void check_users(struct runner *r, const struct job *j, struct notes *notes)
 {
 	long long deadline = now_ms() + USERS_MS;
@@ -392,10 +396,10 @@ static void check_users(struct runner *r, const struct job *j, struct notes *not
 		sleep_ms(50);
 	}
 	if (reply.kind == HOST_ERRNO)
-		note(notes, "%s is not loaded any more", host_vendor(r->host));
+		note(notes, "%s is no longer loaded", host_vendor(r->host));
 }
 
-/* The test's part of the kernel log. Returns false when the kernel complained. */
+/* Check the kernel log since the last call. Returns false when the kernel complained. */
 static bool check_log(struct runner *r, const struct job *j, struct record *rec)
 {
 	struct host_expect expect[MAX_LOGS];
@@ -436,7 +440,7 @@ static void run_job(struct runner *r, struct job *j, struct record *rec, long *m
 	long long start;
 
 	if (now_ms() > r->deadline) {
-		note(rec->notes, "not run: the time for the whole run is over");
+		note(rec->notes, "not run: the time limit of the whole run has passed");
 		return;
 	}
 	if (!have_host(r, j)) {
@@ -485,7 +489,7 @@ static void log_path(const struct runner *r, const struct job *j, char *path, si
 	snprintf(path, size, "%s/%s%s%s.log", r->logdir, j->test->name, kvm, paging);
 }
 
-/* Do a job; everybody sees its result, and the runner's user its line. */
+/* Run a job, store its result and print its line. */
 static void do_job(struct runner *r, struct job *j, struct result *result)
 {
 	enum verdict verdict;
@@ -540,13 +544,13 @@ static void do_job(struct runner *r, struct job *j, struct result *result)
 
 /* --- several at a time --- */
 
-/* Do these two jobs want the same host in the same state? */
+/* Do these jobs need the same host in the same state? */
 static bool same_effort(const struct job *a, const struct job *b)
 {
 	return !strcmp(a->conf_text, b->conf_text) && !strcmp(a->state, b->state);
 }
 
-/* Take the next jobs that share a host and its state. Returns their number, 0 at the end. */
+/* Take the next jobs, which share a host and its state. Returns their number, 0 at the end. */
 static int take_jobs(struct runner *r, int *first)
 {
 	int n;
@@ -571,10 +575,10 @@ static void work(struct runner *r)
 	stop_host(r);
 }
 
-/* A test of a worker that dies counts as failed. */
+/* If a worker dies, its jobs count as failed. */
 static void run_jobs(struct runner *r, int workers)
 {
-	/* One test's report is one write, whoever else writes. */
+	/* The report of a test is a single write, so that workers do not mix their lines. */
 	static char buffer[1 << 16];
 	int i;
 
@@ -600,7 +604,7 @@ static void run_jobs(struct runner *r, int workers)
 		;
 }
 
-/* Write the results one by one, for print_matrix(); its head describes the format. */
+/* Write the single results for print_matrix(); matrix.c describes the format. */
 static int write_results(const struct runner *r, const char *name, long long ms)
 {
 	const char *release = r->shared->release;
@@ -641,7 +645,7 @@ static int run_selected(struct runner *r, const struct test_run *run)
 	r->shared = mmap(NULL, sizeof(*r->shared) + r->n * sizeof(r->shared->results[0]),
 			 PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (r->shared == MAP_FAILED) {
-		fprintf(stderr, "rig: no memory: %s\n", strerror(errno));
+		fprintf(stderr, "rig: out of memory: %s\n", strerror(errno));
 		return 2;
 	}
 	for (i = 0; i < r->n; i++)

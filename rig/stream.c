@@ -24,7 +24,7 @@ void sleep_ms(long ms)
 	nanosleep(&ts, NULL);
 }
 
-/* More bytes into the buffer, which has room: > 0, 0 at the end of the stream, or -1 with errno. */
+/* Read more bytes into the buffer: > 0, 0 at the end of the stream, or -1 with errno. */
 static ssize_t fill(struct stream *s, long long deadline)
 {
 	struct pollfd pfd = { .fd = s->fd, .events = POLLIN };
@@ -53,7 +53,7 @@ char *stream_line(struct stream *s, size_t *len, long long deadline)
 	s->eaten = 0;
 	while (!(nl = memchr(s->buf, '\n', s->used)) && s->used < sizeof(s->buf) - 1) {
 		n = fill(s, deadline);
-		/* A socket whose other end is gone may say so with an error. */
+		/* A socket whose other end is closed may report an error. */
 		if (!n || (n < 0 && errno == ECONNRESET)) {
 			errno = 0;
 			if (!s->used)

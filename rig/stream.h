@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Lines from a pipe or socket within a deadline, and the clock that deadlines are on. */
+/* Lines from a pipe or socket within a deadline, and the clock for deadlines. */
 #ifndef RIG_STREAM_H
 #define RIG_STREAM_H
 
@@ -22,9 +22,10 @@ long long now_ms(void);
 void sleep_ms(long ms);
 
 /*
- * The next line, its line break replaced by a NUL byte; valid until the next call. A line longer
- * than the buffer comes in pieces, and the last one may lack its line break. NULL at the end of the
- * stream (errno 0), when the deadline in now_ms() time is over (ETIMEDOUT), or with another errno.
+ * The next line, ending with a NUL byte instead of a line break; valid until the next call. A line
+ * longer than the buffer comes in pieces, and the last line may lack its line break. NULL at the
+ * end of the stream (errno 0), after the deadline in now_ms() time (ETIMEDOUT), or with another
+ * errno.
  */
 char *stream_line(struct stream *s, size_t *len, long long deadline);
 

@@ -40,7 +40,7 @@ const char *const *paging_params(unsigned int paging)
 	return paging == PAGING_SHADOW ? shadow : paging == PAGING_TDP_MMU0 ? tdp_mmu0 : none;
 }
 
-/* A number without anything behind it. */
+/* A positive number, and nothing else. */
 static bool number(const char *s, int *value)
 {
 	char *end;
@@ -128,7 +128,7 @@ static struct test_option *add_option(struct test *t, enum option_kind kind, uns
 	return o;
 }
 
-/* module.param=value, of one of KVM's modules: they are the ones that are loaded anew. */
+/* module.param=value, of one of KVM's modules, since only they are reloaded. */
 static bool is_param(const char *word)
 {
 	static const char *const modules[] = { "kvm.", "kvm-amd.", "kvm-intel." };
@@ -203,14 +203,14 @@ static const char *parse_test(struct test *t, char **words, int n)
 	t->name = xstrdup(words[0]);
 	t->group = xstrdup(words[1]);
 	if (!number(words[2], &t->timeout_s))
-		return "the timeout is no number of seconds";
+		return "the timeout is not a number of seconds";
 	t->kvm = !strcmp(words[3], "both")    ? KVM_STOCK | KVM_PATCHED :
 		 !strcmp(words[3], "stock")   ? KVM_STOCK :
 		 !strcmp(words[3], "patched") ? KVM_PATCHED :
 		 !strcmp(words[3], "none")    ? KVM_NONE :
 						0;
 	if (!t->kvm)
-		return "KVM is none of both, stock, patched, none";
+		return "KVM must be both, stock, patched or none";
 	t->paging = t->kvm == KVM_NONE ? PAGING_NONE : PAGING_TDP | PAGING_SHADOW;
 	for (i = 4; i < n && strcmp(words[i], "--"); i++) {
 		error = parse_option(t, words[i]);
@@ -222,7 +222,7 @@ static const char *parse_test(struct test *t, char **words, int n)
 	if (t->tdp_mmu_both)
 		t->paging |= PAGING_TDP_MMU0;
 	if (i + 1 == n)
-		return "no program behind --";
+		return "no program after --";
 	t->argv = xrealloc(NULL, (n - i + 2) * sizeof(*t->argv));
 	if (i == n)
 		t->argv[argc++] = t->name;
@@ -288,7 +288,7 @@ int table_read(struct table *table, const char *path)
 		error = parse_test(t, words, n);
 		for (i = 0; !error && i < table->n - 1; i++)
 			if (!strcmp(table->tests[i].name, t->name))
-				error = "a test of this name is there already";
+				error = "a second test of this name";
 	}
 	fclose(f);
 	if (error)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The table of tests (tests/amd.table describes its format) and the words that configure a host. */
+/* Tables of tests, whose format tests/amd.table describes, and words that configure a host. */
 #ifndef RIG_TABLE_H
 #define RIG_TABLE_H
 
@@ -34,8 +34,8 @@ enum option_kind {
 	OPT_PARAM, /* module.param=value */
 	OPT_ENV,   /* VAR=value */
 	OPT_NEED,  /* a module, or "9p" */
-	OPT_LOG,   /* an expected kernel log line; why says the reason */
-	OPT_CHECK, /* a shell command that says whether the test can run */
+	OPT_LOG,   /* an expected line of the kernel log; why: the reason */
+	OPT_CHECK, /* a shell command that fails if the test cannot run */
 	OPT_FRESH, /* load KVM anew before the test */
 	OPT_HOST,  /* a word for host_word() */
 };
@@ -65,12 +65,12 @@ struct table {
 /* Read a table. Returns 0, or -1 after a line on standard error that names file and line. */
 int table_read(struct table *table, const char *path);
 
-/* Give back what table_read() allocated, whatever it returned. */
+/* Free what table_read() allocated, even if it failed. */
 void table_free(struct table *table);
 
 #define HOST_EXTRA 16
 
-/* What a run may say about the host it wants. */
+/* The configuration of a host. */
 struct host_conf {
 	bool intel; /* an Intel host, in Bochs */
 	int mem_mb, cpus;
@@ -81,13 +81,11 @@ struct host_conf {
 
 /*
  * Apply one word: host=amd, host=intel, mem=MIB, cpus=N, icount, thread=multi or device=ARGUMENT,
- * which may come several times. Returns false when it is none of these.
+ * which may be repeated. Returns false for anything else.
  */
 bool host_word(struct host_conf *conf, const char *word);
 
-/*
- * Write the configuration in a form that compares and that people can read; empty for the default.
- */
+/* Describe the configuration: equal ones have the same text, and the default has none. */
 void host_conf_text(const struct host_conf *conf, char *text, int size);
 
 #endif

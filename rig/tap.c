@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Judges a test by its output; tap.h describes the functions. */
+/* Parses and judges the output of a test; tap.h describes the functions. */
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>

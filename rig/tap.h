@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Judges a test by its output: the reading side of tests/lib/tap.h. */
+/* Judges a test by its output, in the Test Anything Protocol. */
 #ifndef RIG_TAP_H
 #define RIG_TAP_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Lines for people, such as the reasons of a failure; there is a limit, and a last line says so. */
+/*
+ * Lines for the user, such as the reasons for a failure. If there are too many, the last one says
+ * so.
+ */
 struct notes {
 	char *line[48];
 	int n;
@@ -26,7 +29,9 @@ struct tap {
 
 void tap_start(struct tap *t);
 
-/* What a line is. A check that is skipped without a reason, or misnumbered, is a failure as well. */
+/*
+ * What a line is. A check that is skipped without a reason, or misnumbered, is a failure as well.
+ */
 enum tap_kind {
 	TAP_OTHER,
 	TAP_PASSED,
@@ -45,7 +50,7 @@ const char *tap_text(const char *line);
 /* The reason behind "# SKIP", which may be empty; NULL if there is no such directive. */
 const char *tap_skip_reason(const char *line);
 
-/* The output is complete: adds what is wrong with its plan to the failures. */
+/* The end of the output: adds what is wrong with the plan to the failures. */
 void tap_end(struct tap *t);
 
 /* The last lines of output, oldest first, as notes. */

@@ -1,21 +1,22 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Unpacks a bzImage's kernel, which takes an emulated processor seconds: vmlinux.sh BZIMAGE OUTPUT
+# Unpacks the kernel in a bzImage, which an emulated processor would need seconds for:
+# vmlinux.sh BZIMAGE OUTPUT
 set -eu
 
 image=$1 out=$2
 
-# field OFFSET SIZE: a little-endian number of the x86 boot protocol's setup header.
+# field OFFSET SIZE: print a little-endian number of the x86 boot protocol's setup header.
 field()
 {
 	od -An "-tu$2" -j"$1" -N"$2" "$image" | tr -d ' '
 }
 
-# The payload's offset counts from the end of the boot sector and the setup_sects sectors behind it.
+# The payload's offset is relative to the end of the boot sector and of setup_sects more sectors.
 start=$((($(field 497 1) + 1) * 512 + $(field 584 4)))
 length=$(field 588 4)
 
-# Its last four bytes, the unpacked size, are not part of the stream.
+# The last four bytes, the unpacked size, are not part of the stream.
 payload()
 {
 	tail -c "+$((start + 1))" "$image" | head -c "$((length - 4))"
@@ -24,7 +25,7 @@ payload()
 case $(payload | od -An -tx1 -N4 | tr -d ' ') in
 fd377a58) unpack=xz ;;
 28b52ffd) unpack=zstd ;;
-*)	echo "vmlinux: $image holds a kernel that is packed neither with xz nor with zstd" >&2
+*)	echo "vmlinux: $image: the kernel is compressed neither with xz nor with zstd" >&2
 	exit 1 ;;
 esac
 if ! payload | $unpack -dc >"$out.part"; then

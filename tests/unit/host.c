@@ -141,16 +141,16 @@ static void refusals(void)
 	struct host_opts o = options();
 
 	o.icount = true;
-	refused(&o, "an Intel host has no --icount");
+	refused(&o, "does not support --icount");
 	o = options();
 	o.multi = true;
-	refused(&o, "an Intel host has no --thread multi");
+	refused(&o, "does not support --thread multi");
 	o = options();
 	o.terminal = true;
-	refused(&o, "an Intel host has no a shell");
+	refused(&o, "does not support rig shell");
 	o = options();
 	o.extra = extra;
-	refused(&o, "an Intel host has no --device");
+	refused(&o, "does not support --device");
 	o = options();
 	o.mem_mb = 128;
 	refused(&o, "256 to 2048 MiB, not 128");
@@ -159,7 +159,7 @@ static void refusals(void)
 	refused(&o, "1 to 8 processors, not 9");
 	o = options();
 	o.kernel = initramfs;
-	refused(&o, "is no kernel with a PVH entry");
+	refused(&o, "is not a kernel with a PVH entry");
 	o = options();
 	setenv("FAKE", "refuses", 1);
 	refused(&o, "Bochs: bochsrc:1: no such thing");

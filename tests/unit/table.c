@@ -111,12 +111,12 @@ static void refuse(void)
 		const char *text, *why;
 	} bad[] = {
 		{ "a g 1\n", ":1: want NAME GROUP TIMEOUT KVM" },
-		{ "a g 1 both\nb g x both\n", ":2: the timeout is no number" },
-		{ "a g 0 both\n", ":1: the timeout is no number" },
-		{ "a g 1000000 both\n", ":1: the timeout is no number" },
-		{ "a g 99999999999999999999 both\n", ":1: the timeout is no number" },
-		{ "a g 1s both\n", ":1: the timeout is no number" },
-		{ "a g 1 all\n", ":1: KVM is none of" },
+		{ "a g 1 both\nb g x both\n", ":2: the timeout is not a number" },
+		{ "a g 0 both\n", ":1: the timeout is not a number" },
+		{ "a g 1000000 both\n", ":1: the timeout is not a number" },
+		{ "a g 99999999999999999999 both\n", ":1: the timeout is not a number" },
+		{ "a g 1s both\n", ":1: the timeout is not a number" },
+		{ "a g 1 all\n", ":1: KVM must be" },
 		{ "a g 1 both nonsense\n", ":1: unknown option" },
 		{ "a g 1 none machine\n", ":1: unknown option" },
 		{ "a g 1 both e1000.x=1\n", ":1: unknown option" },
@@ -124,7 +124,7 @@ static void refuse(void)
 		{ "a g 1 both 1VAR=x\n", ":1: unknown option" },
 		{ "a g 1 both mem=x\n", ":1: unknown option" },
 		{ "a g 1 both need=\n", ":1: need= without a module" },
-		{ "a g 1 both --\n", ":1: no program behind --" },
+		{ "a g 1 both --\n", ":1: no program after --" },
 		{ "a g 1 both log=x\n", ":1: log= without why=" },
 		{ "a g 1 both log=x why=\"\"\n", ":1: log= without why=" },
 		{ "a g 1 both fresh why=x\n", ":1: why= must follow log=" },
@@ -136,7 +136,7 @@ static void refuse(void)
 		{ "a g 1 both tdp_mmu=both paging=shadow\n", ":1: tdp_mmu=both does not fit" },
 		{ "a g 1 both tdp_mmu=0\n", ":1: unknown option" },
 		{ "a g 1 both VAR=\"x\n", ":1: too many words, or a quote" },
-		{ "a g 1 both\na g 2 none\n", ":2: a test of this name" },
+		{ "a g 1 both\na g 2 none\n", ":2: a second test of this name" },
 	};
 	struct table t;
 
