@@ -18,7 +18,7 @@
 #define PAGE	   4096ull
 #define MAX_MINORS 16
 
-/* 640x480 at 60 Hz, of VESA's table of display timings. */
+/* 640x480 at 60 Hz, from VESA's table of display timings. */
 static const struct drm_mode_modeinfo vga_mode = {
 	.clock = 25175,
 	.vrefresh = 60,
@@ -158,12 +158,12 @@ void drm_to_vram(struct drm_dev *dev, const struct drm_buf *buf)
 		drm_show(dev, buf, &vga_mode);
 		return;
 	}
-	/* Moves the buffer to where it belongs, then refuses since it is no surface. */
+	/* Moves the buffer to video memory, then fails because it is not a surface. */
 	if (!ioctl(dev->fd, DRM_IOCTL_QXL_UPDATE_AREA, &update) || errno != EINVAL)
 		tap_bail("DRM_IOCTL_QXL_UPDATE_AREA: %s, expected EINVAL", strerror(errno));
 }
 
-/* debugfs in a mount namespace of this program's own, which vanishes with it. */
+/* Mount debugfs in a private mount namespace, which vanishes with this program. */
 static void mount_debugfs(void)
 {
 	static bool mounted;

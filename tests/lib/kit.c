@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What the tests of guest memory share; kit.h describes the functions. */
+/* Exporter buffers, expectations and accesses for the tests; kit.h describes the functions. */
 #include <asm/kvm_para.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -75,7 +75,7 @@ bool kit_tdp(void)
 	return kit_param("kvm_amd", "npt");
 }
 
-/* A 32-bit program is built for a 32-bit host. */
+/* The programs for a 32-bit host are 32-bit programs. */
 enum vcpu_mode kit_mode(void)
 {
 	return sizeof(long) == 8 ? VCPU_LONG : VCPU_PAE;
@@ -115,7 +115,7 @@ static void put_setting(const char *path, const char *value)
 	close(fd);
 }
 
-static char lru_gen[16]; /* what to write back */
+static char lru_gen[16]; /* the value to restore */
 
 static void restore_lru_gen(void)
 {
@@ -189,7 +189,7 @@ const char *kit_flags(const void *page)
 #define DEBUGFS "/sys/kernel/debug"
 #define PREEMPT DEBUGFS "/sched/preempt"
 
-static char preemption[64]; /* all modes, the one that was chosen in brackets */
+static char preemption[64]; /* all modes, with the selected one in brackets */
 
 static void restore_preemption(void)
 {
@@ -468,7 +468,7 @@ const char *buf_name(const struct buf *b)
 	return text;
 }
 
-/* Of device memory all is reserved, which means nothing. */
+/* All device memory is reserved, which does not count here. */
 static bool page_reserved(const struct pfnmap_page *page)
 {
 	return (page->flags & (PFNMAP_PAGE_RESERVED | PFNMAP_PAGE_DEVICE)) == PFNMAP_PAGE_RESERVED;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the tests of guest memory share: exporter buffers as memslots, their pages before and after,
- * what KVM of the running kind must do with a page, and single accesses of a guest.
+ * Shared by the tests of guest memory: exporter buffers as memslots, the state of their pages
+ * before and after, what the loaded KVM must do with a page, and single accesses by a guest.
  *
- * Calls that cannot fail in a healthy host bail out with a line; the others return what came of
- * them. A typical test:
+ * Calls that cannot fail in a healthy host bail out; the others return their outcome. A typical
+ * test:
  *
  *	struct buf b;
  *
@@ -39,9 +39,11 @@
 
 #define KIT_RW (PROT_READ | PROT_WRITE)
 
-/* ---- where the test runs ---- */
+/* ---- the host ---- */
 
-/* To be called first: notes what has leaked so far and has the program killed after 5 minutes. */
+/*
+ * Call this first: it notes how many pages have leaked so far, and limits the program to 5 minutes.
+ */
 void kit_start(void);
 
 /* One more check, that the exporter had no page to leak since kit_start(), then tap_done(). */
@@ -54,8 +56,7 @@ int kit_finish(void);
 bool kit_param(const char *module, const char *name);
 
 /*
- * Two-dimensional paging is in use (AMD's NPT, Intel's EPT), that is not npt=0 or ept=0 (shadow
- * paging).
+ * Nested paging is in use (AMD's NPT, Intel's EPT), and not shadow paging (npt=0, ept=0).
  */
 bool kit_tdp(void);
 
@@ -63,47 +64,48 @@ bool kit_tdp(void);
 enum vcpu_mode kit_mode(void);
 
 /*
- * The KVM that is loaded maps pages that have a struct page but no reference count: patched KVM
- * does with nested paging on a 64-bit host, nothing else does. What the heads of the tests say of
- * stock KVM goes for patched KVM with shadow paging and on a 32-bit host, too.
+ * The loaded KVM maps non-refcounted pages that have a struct page: only patched KVM with nested
+ * paging on a 64-bit host does. Where a test describes the behavior of stock KVM, it also means
+ * patched KVM with shadow paging or on a 32-bit host.
  */
 bool kit_takes_all(void);
 
-/* The TDP MMU is in use, which a 32-bit KVM does not have. */
+/* The TDP MMU is in use; 32-bit KVM has none. */
 bool kit_tdp_mmu(void);
 
-/* The host's kernel is of this version or newer: kit_kernel(6, 12). */
+/* The host's kernel has at least this version: kit_kernel(6, 12). */
 bool kit_kernel(unsigned int major, unsigned int minor);
 
 /*
- * Until the program ends, have the kernel count in PG_referenced and PG_active how often a page was
+ * Until the program ends, make the kernel count in PG_referenced and PG_active how often a page was
  * marked accessed. With the multi-generational LRU, which Debian's 6.12 uses and its 6.1 does not,
  * it counts elsewhere and leaves PG_referenced set.
  */
 void kit_count_marks(void);
 
 /*
- * Have pages put where they wait in batches to be: on the LRU, or elsewhere on it. Not to be used
- * while page cache is looked at (which PFNMAP_REPORT settles).
+ * Empty the batches in which pages wait to be put on the LRU, or moved on it. Not for tests of page
+ * cache, which this drops and PFNMAP_REPORT settles.
  */
 void kit_settle(void);
 
 /*
- * For races on a host with one processor, where nothing else happens while the kernel is at work:
- * have it preempt itself at any moment, and let this thread go on as soon as it can, or no longer.
- * On more processors, which the emulator has take turns, flushes of the TLB make them take turns at
- * the wrong moment. Preemption is as before when the program ends.
+ * For races on a host with one processor, where nothing else runs while the kernel does: let the
+ * kernel preempt itself at any moment, and let this thread run before all others, or no longer.
+ * With several processors, the emulator runs one at a time, and TLB flushes make it switch at the
+ * wrong moment. Preemption is restored when the program ends.
  */
 void kit_preempt(void);
 void kit_go_first(bool first);
 
 /*
- * "DRA", or '-' instead, of a page of anonymous memory: dirty, referenced, active. A static buffer.
+ * Describe a page of anonymous memory as dirty, referenced, active, "DRA", with '-' for what it is
+ * not. The buffer is static.
  */
 const char *kit_flags(const void *page);
 
 /*
- * Have all memory that this program uses from now on in a control group of its own, until it ends.
+ * Move this program to a new control group, which accounts its memory from now on until it ends.
  * Write one of the group's files; returns 0 or -errno of the write.
  */
 void kit_cgroup(void);
@@ -120,52 +122,51 @@ struct buf {
 };
 
 /*
- * Create a buffer. Bails, except for the errors that PFNMAP_CREATE has for a machine without room
- * or device: ENODEV, ENOSPC and ENOMEM return false, with nothing to close.
+ * Create a buffer. Returns false, with nothing to close, if PFNMAP_CREATE finds no device or no
+ * room (ENODEV, ENOSPC, ENOMEM); bails on other errors.
  */
 bool buf_try_open(struct buf *b, const struct pfnmap_create *spec);
 
-/* The same without an exception. */
+/* The same, but bails on all errors. */
 void buf_open(struct buf *b, const struct pfnmap_create *spec);
 
-/* The buffer with the name, PFNMAP_BUFFER_PATH, for programs that take a path. Bails. */
+/* The buffer with the path PFNMAP_BUFFER_PATH, for programs that need one. Bails. */
 void buf_open_named(struct buf *b, const struct pfnmap_create *spec);
 
 /*
- * Anonymous memory in the place of a buffer, for comparison; it is mapped from the start. Its words
- * can be read and written, buf_changes() has nothing to say about it, and it has no driver to call.
+ * Anonymous memory instead of a buffer, for comparison. It is mapped from the start, and its words
+ * can be read and written. buf_changes() finds no changes, and there is no driver to call.
  */
 void buf_open_anon(struct buf *b, uint32_t pages);
 
 /*
- * Can this host not have such a buffer, because there is no device with memory? Then a check is
- * counted as skipped, which says so.
+ * Does this host lack the device for such a buffer? If so, this counts as a skipped check.
  */
 bool buf_missing(const struct pfnmap_create *spec);
 
-/* Map all of it, anywhere, with PROT_* flags; b->map. Take it away again. */
+/* Map all of it at b->map, with PROT_* flags; unmap it. */
 void buf_map(struct buf *b, int prot);
 void buf_unmap(struct buf *b);
 
-/* Give everything back; unmaps first what is mapped. */
+/* Unmap and free it. */
 void buf_close(struct buf *b);
 
 /*
- * At the end of a test: unmap it, one check that buf_changes() has nothing to say, named by the
- * buffer and a printf-style text, then buf_close().
+ * At the end of a test: unmap it, check that buf_changes() finds none, and close it. The name of
+ * the check is that of the buffer and a printf-style text.
  */
 void buf_end(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Describe all pages as they are now; the caller frees the array. */
+/* Return the present state of all pages, an array that the caller frees. */
 struct pfnmap_page *buf_report(const struct buf *b);
 
-/* Take the present state as the one that buf_changes() compares with. */
+/* Make the present state the one that buf_changes() compares with. */
 void buf_mark(struct buf *b);
 
 /*
- * Compare with the state that buf_open() or buf_mark() left: pfn, count and mapcount of every page
- * are equal, so are the flags, except for dirty, referenced and active of refcounted pages, which
- * KVM sets. Returns NULL or a line, in a static buffer, about the first difference.
+ * Compare with the state at buf_open() or buf_mark(): the pfn, count, mapcount and flags of every
+ * page must be equal, except for the flags dirty, referenced and active of refcounted pages, which
+ * KVM sets. Returns NULL, or a line about the first difference, in a static buffer.
  */
 const char *buf_changes(const struct buf *b);
 
@@ -175,7 +176,7 @@ void buf_do(const struct buf *b, unsigned long request, unsigned long arg);
 struct pfnmap_old buf_check_old(const struct buf *b);
 struct pfnmap_stats buf_stats(const struct buf *b);
 
-/* The word at `offset` bytes, by the driver's side and not by a mapping. */
+/* Read and write the word at `offset` bytes through the driver, not through a mapping. */
 uint64_t buf_word(const struct buf *b, uint64_t offset);
 void buf_set_word(const struct buf *b, uint64_t offset, uint64_t value);
 
@@ -184,15 +185,15 @@ const char *buf_name(const struct buf *b);
 
 /* ---- expectations ---- */
 
-/* Does KVM, whichever, get a reference to this page through a page table entry of the buffer? */
+/* Does any KVM get a reference to this page through a page table entry of the buffer? */
 bool page_refcounted(const struct pfnmap_page *page);
 
-/* Can a guest use this page under the KVM that is loaded (unless inserted by a huge entry)? */
+/* Can a guest use this page under the loaded KVM (unless a huge entry maps it)? */
 bool page_usable(const struct pfnmap_page *page);
 
 /*
- * The distance in bytes from one page that the guest can use to the next, counted from the start
- * of the buffer: KIT_PAGE, or the size of a chunk where only its first page is refcounted.
+ * The distance in bytes between pages that the guest can use, starting with the first one:
+ * KIT_PAGE, or the size of a chunk if only its first page is refcounted.
  */
 uint64_t buf_stride(const struct buf *b);
 
@@ -213,7 +214,7 @@ bool kit_efault(const struct guest_outcome *out);
 
 /* ---- faults ahead of the guest ---- */
 
-/* Newer than the headers of Debian 12. */
+/* Missing from the headers of Debian 12. */
 #ifndef KVM_CAP_PRE_FAULT_MEMORY
 #define KVM_CAP_PRE_FAULT_MEMORY 236
 #define KVM_PRE_FAULT_MEMORY	 _IOWR(KVMIO, 0xd5, struct kvm_pre_fault_memory)
@@ -225,25 +226,25 @@ struct kvm_pre_fault_memory {
 };
 #endif
 
-/* Does the host's KVM have the call? Linux 6.1 has not, and shadow paging neither. */
+/* Does the host's KVM support the call? Not on Linux 6.1, nor with shadow paging. */
 bool kit_prefaults(void);
 
-/* KVM_PRE_FAULT_MEMORY: 0 or -errno; *range then tells what is left. */
+/* KVM_PRE_FAULT_MEMORY: 0 or -errno; *range becomes what is left to do. */
 int kit_prefault(struct vcpu *v, struct kvm_pre_fault_memory *range);
 
 /* ---- the kvmclock ---- */
 
-/* Write MSR_KVM_SYSTEM_TIME_NEW: the place of the vCPU's clock, gpa | 1, or 0 for none. Bails. */
+/* Write MSR_KVM_SYSTEM_TIME_NEW: the address of the vCPU's clock, gpa | 1, or 0: none. Bails. */
 void kit_set_clock(struct vcpu *v, uint64_t value);
 
-/* Have KVM write the clocks of all vCPUs, each before its guest runs on. */
+/* Make KVM write the clock of each vCPU before its guest continues. */
 void kit_update_clocks(struct vm *vm);
 
-/* ---- calls that may not come back ---- */
+/* ---- calls that may not return ---- */
 
 /*
  * The processor time of a vCPU's thread in milliseconds, between vcpu_start() and vcpu_join(); -1
- * if it has ended.
+ * if the thread has ended.
  */
 int64_t kit_cpu_ms(const struct vcpu *v);
 

@@ -20,8 +20,8 @@ struct loop {
 };
 
 /*
- * Start *cmd, made a GUEST_LOOP, which continues after MMIO exits, EFAULT and signals (a child's end
- * is one), and wait for its first sign of life: a pass, or an exit.
+ * Start *cmd, made a GUEST_LOOP, which continues after MMIO exits, EFAULT and signals (a child's
+ * end is one), and wait for its first sign of life: a pass, or an exit.
  */
 void loop_start(struct loop *l, struct vcpu *v, const struct guest_cmd *cmd);
 
@@ -41,11 +41,11 @@ int loop_end(struct loop *l);
 int loop_join(struct loop *l);
 
 /*
- * Three strict loops on one buffer, which is the memslot KIT_SLOT at KIT_GPA: one verifies a pattern
- * in those pages of the first half that it can use, one adds 1 to a word of each page of the second
- * half, atomically, and one executes code in the first page. They run on all CPUs but the first, to
- * which the calling thread is bound from trio_start() on: an emulator that lets one CPU run at a
- * time switches soon only if one of them sleeps.
+ * Three strict loops on one buffer, which is the memslot KIT_SLOT at KIT_GPA: one verifies a
+ * pattern in those pages of the first half that it can use, one adds 1 to a word of each page of
+ * the second half, atomically, and one executes code in the first page. They run on all CPUs but
+ * the first, to which the calling thread is bound from trio_start() on: an emulator that lets one
+ * CPU run at a time switches soon only if one of them sleeps.
  */
 struct trio {
 	struct vm *vm;
@@ -68,14 +68,14 @@ void trio_start(struct trio *t, struct buf *b);
 int trio_pass(struct trio *t);
 
 /*
- * Stop the loops and delete the memslot. Returns NULL, or what was wrong: a loop did not end as told,
- * saw a value that nobody wrote, or added a number that got lost.
+ * Stop the loops and delete the memslot. Returns NULL, or what was wrong: a loop did not end as
+ * told, saw a value that nobody wrote, or added a number that got lost.
  */
 const char *trio_stop(struct trio *t);
 
 /*
- * The loops must end by themselves, with EFAULT; delete the memslot. Returns NULL, or which one ended
- * otherwise.
+ * The loops must end by themselves, with EFAULT; delete the memslot. Returns NULL, or which one
+ * ended otherwise.
  */
 const char *trio_fail(struct trio *t);
 

@@ -19,11 +19,11 @@
 
 #include "tests/lib/qemu.h"
 
-/* How long a guest may take to boot (4 s on an idle machine), and for anything else. */
+/* Time limits for the guest's boot, which takes 4 s on an idle machine, and for anything else. */
 #define UP_MS	60000
 #define WAIT_MS 40000
 
-/* The monitor's socket in QEMU itself. */
+/* The descriptor of the monitor's socket in QEMU. */
 #define MONITOR_FD 3
 
 static long long now_ms(void)
@@ -67,10 +67,10 @@ static void __attribute__((noreturn)) exec_qemu(const char *build)
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	uname(&host);
-	/* Unpacked, it boots a second sooner. */
+	/* An unpacked kernel boots a second faster. */
 	snprintf(kernel, sizeof(kernel), "%s/%s/vmlinux", build, host.release);
 	snprintf(initrd, sizeof(initrd), "%s/guest/ivshmem.cpio", build);
-	/* The build directory may be below the machine's /tmp, which the host's covers. */
+	/* The build directory may be below the machine's /tmp, which the host's /tmp covers. */
 	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
 	    umount2("/machine/tmp", MNT_DETACH) || chroot("/machine") || chdir("/")) {
 		printf("cannot enter /machine: %s\n", strerror(errno));
@@ -92,8 +92,8 @@ static void start(struct qemu *q)
 	int console[2], monitor[2];
 
 	if (!build)
-		tap_bail("BUILD is not set: the machine's path of the build directory");
-	/* What is said to a QEMU that has just died is an error, not the end of the test. */
+		tap_bail("BUILD, the machine's path of the build directory, is not set");
+	/* Writing to a QEMU that has just died must be an error, not the end of the test. */
 	signal(SIGPIPE, SIG_IGN);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, console) ||
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, monitor))
@@ -104,7 +104,7 @@ static void start(struct qemu *q)
 	if (q->pid < 0)
 		tap_bail("fork: %s", strerror(errno));
 	if (!q->pid) {
-		/* Out of the way first: the other end may have just this number. */
+		/* Move it first: the other end may have this number. */
 		monitor[1] = fcntl(monitor[1], F_DUPFD, MONITOR_FD + 1);
 		dup2(console[1], 0);
 		dup2(console[1], 1);
@@ -117,7 +117,10 @@ static void start(struct qemu *q)
 	close(monitor[1]);
 }
 
-/* Read a line without its end, cut off at size; false when the time is up or the output ends. */
+/*
+ * Read a line without its line break, cut off at size; false when the time is up or the output
+ * ends.
+ */
 static bool read_line(int fd, char *line, size_t size, long long deadline)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
@@ -141,8 +144,8 @@ static bool read_line(int fd, char *line, size_t size, long long deadline)
 }
 
 /*
- * One line of QEMU's or of the guest's; false as for qemu_up(). After a failed KVM_RUN QEMU keeps
- * the guest paused for ever.
+ * Read a line from QEMU or the guest; false as for qemu_up(). After a failed KVM_RUN, QEMU keeps
+ * the guest paused forever.
  */
 static bool console_line(struct qemu *q, char *line, size_t size, long long deadline)
 {
@@ -189,12 +192,12 @@ bool qemu_boot(struct qemu *q)
 		return true;
 	/*
 	 * QEMU's emulation of SVM sometimes delivers an injected interrupt twice, and the guest
-	 * deadlocks at boot, long before the buffer comes into it. With two processors that is
-	 * frequent, since one's interrupts disturb the other: hence cpus=1 in the table of tests.
+	 * deadlocks at boot, long before it uses the buffer. This is frequent with two processors,
+	 * whose interrupts disturb each other: hence cpus=1 in the table of tests.
 	 */
 	if (q->error[0] || has_ended(q))
 		return false;
-	tap_diag("the guest hangs at boot: starting it once more");
+	tap_diag("the guest hangs at boot: starting it again");
 	qemu_kill(q);
 	return boot(q);
 }
@@ -207,7 +210,7 @@ static void tell(struct qemu *q, const char *fmt, va_list ap)
 	len = vsnprintf(line, sizeof(line) - 1, fmt, ap);
 	line[len++] = '\n';
 	if (write(q->console, line, len) != len)
-		tap_diag("QEMU takes no input: %s", strerror(errno));
+		tap_diag("cannot write to QEMU: %s", strerror(errno));
 }
 
 void qemu_tell(struct qemu *q, const char *fmt, ...)
@@ -242,7 +245,7 @@ bool qemu_end(struct qemu *q)
 
 	while (console_line(q, line, sizeof(line), deadline))
 		;
-	/* The end of its output comes a moment before its own. */
+	/* Its output ends shortly before the process does. */
 	for (int i = 0; i < 100 && !q->error[0] && !has_ended(q); i++)
 		usleep(20000);
 	return q->ended && WIFEXITED(q->status) && !WEXITSTATUS(q->status);
@@ -261,7 +264,7 @@ void qemu_kill(struct qemu *q)
 	q->pid = 0;
 }
 
-/* The reply to the command that was just sent; events before it are dropped. */
+/* Read the reply to the last command; events before it are dropped. */
 static bool monitor_reply(struct qemu *q, char *reply, size_t size)
 {
 	long long deadline = now_ms() + WAIT_MS;
@@ -280,7 +283,7 @@ static bool monitor_reply(struct qemu *q, char *reply, size_t size)
 bool qemu_monitor(struct qemu *q, char *reply, size_t size, const char *json)
 {
 	if (dprintf(q->monitor, "%s\n", json) < 0)
-		tap_diag("the monitor takes no input: %s", strerror(errno));
+		tap_diag("cannot write to the monitor: %s", strerror(errno));
 	return monitor_reply(q, reply, size);
 }
 
@@ -304,7 +307,7 @@ bool qemu_monitor_fd(struct qemu *q, int fd, const char *json)
 
 	memcpy(CMSG_DATA(&control.hdr), &fd, sizeof(fd));
 	if (sendmsg(q->monitor, &msg, 0) != (ssize_t)iov.iov_len)
-		tap_diag("the monitor takes no input: %s", strerror(errno));
+		tap_diag("cannot write to the monitor: %s", strerror(errno));
 	return monitor_reply(q, NULL, 0);
 }
 

@@ -11,10 +11,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int planned, checks, failed;
 
-/*
- * Print a formatted text as part of a line. Every line is flushed: a killed program keeps what it
- * said.
- */
+/* Print a formatted text as part of a line. */
 static void put(const char *fmt, va_list ap)
 {
 	char text[1024], *p;
@@ -25,6 +22,7 @@ static void put(const char *fmt, va_list ap)
 	fputs(text, stdout);
 }
 
+/* Flush each line, so that the output of a killed program is complete. */
 static void end_line(void)
 {
 	putchar('\n');
@@ -133,7 +131,7 @@ void tap_bail(const char *fmt, ...)
 {
 	va_list ap;
 
-	/* No lock: whoever holds it may be the reason. */
+	/* Do not lock: the program may bail out while another thread holds the lock. */
 	printf("Bail out! ");
 	va_start(ap, fmt);
 	put(fmt, ap);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What a test program says, in the Test Anything Protocol, on standard output.
+ * The output of a test program, in the Test Anything Protocol, on standard output.
  *
- * A program announces or ends with a plan and prints one line per check; the runner fails a program
- * that prints no plan, that keeps another number of checks than planned, or whose exit status is
- * not 0. A typical program:
+ * A program begins or ends with a plan and prints one line per check. It fails if it prints no
+ * plan, makes a different number of checks, or has an exit status other than 0. A typical program:
  *
  *	int main(void)
  *	{
@@ -14,8 +13,8 @@
  *		return tap_done();
  *	}
  *
- * All functions may be called from any thread. Descriptions are printf formats of one line; a '#'
- * or a line break in them is replaced, since it would mean something to the reader of the output.
+ * All functions may be called from any thread. Descriptions are printf formats for one line; a '#'
+ * or a line break in them is replaced, since the protocol gives these a meaning.
  */
 #ifndef TAP_H
 #define TAP_H
@@ -23,18 +22,18 @@
 #include <stdbool.h>
 
 /*
- * Announce n > 0 checks. Without it, tap_done() prints the plan, so that an early exit() still
- * fails.
+ * Announce n > 0 checks. Otherwise tap_done() prints the plan, so that a program that exits early
+ * fails, too.
  */
 void tap_plan(int n);
 
-/* One check; a failed one says where it stands. Returns cond. */
+/* One check. If it fails, it prints its place in the source. Returns cond. */
 #define tap_ok(cond, ...) tap_check(!!(cond), __FILE__, __LINE__, __VA_ARGS__)
 bool tap_check(bool cond, const char *file, int line, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 
 /*
- * One check that got == want, as integers (long long); a failed one shows both. Returns the
+ * One check that got == want, as integers (long long). If it fails, it prints both. Returns the
  * outcome.
  */
 #define tap_is(got, want, ...) tap_check_is(got, want, #got, __FILE__, __LINE__, __VA_ARGS__)
@@ -44,22 +43,19 @@ bool tap_check_is(long long got, long long want, const char *expr, const char *f
 /* Count n checks as skipped, for the given reason, which must not be empty. */
 void tap_skip(int n, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* Nothing can be checked, for the given reason: end the program with status 0 before any check. */
+/* Skip all checks for the given reason: end the program with status 0 before its first check. */
 void tap_skip_all(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 
-/* A remark; the runner shows those that follow a failed check. */
+/* A remark. Those after a failed check are shown with it. */
 void tap_diag(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* Going on makes no sense: end the program as failed, whatever passed so far. */
+/* End the program as failed, whatever passed so far. */
 void tap_bail(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));
 
-/*
- * Print the plan if tap_plan() did not. Returns the exit status for main(): 0, or 1 on failed
- * checks.
- */
+/* Print the plan if tap_plan() did not. Returns the exit status: 0, or 1 if a check failed. */
 int tap_done(void);
 
-/* Which KVM is loaded, as the runner says in the environment (KVM=); bails if it does not. */
+/* Is patched KVM loaded? The runner sets KVM in the environment; bails if it did not. */
 bool tap_kvm_patched(void);
 
 #endif
