@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Proves, on this machine, that the launcher tells apart all ways in which commands and hosts can
- * end.
+ * Proves that the launcher, rig/host.h, distinguishes all ways in which commands and hosts can end.
  */
 #include <errno.h>
 #include <signal.h>
@@ -71,7 +70,7 @@ static void programs(struct host *h)
 	       "its output, both streams, with or without a last line break");
 	tap_is(RUN(h, &r, "10", "/bin/sh", "-c", "echo '=exit 0 0 0'; exit 1"), HOST_EXIT,
 	       "output that looks like a reply");
-	tap_ok(r.value == 1 && !strcmp(output, "=exit 0 0 0\n"), "is taken for output");
+	tap_ok(r.value == 1 && !strcmp(output, "=exit 0 0 0\n"), "is output");
 	RUN(h, &r, "10", "X=1 2", "/bin/sh", "-c", "echo \"$X\"");
 	tap_ok(!strcmp(output, "1 2\n"), "a variable for the program");
 
@@ -84,27 +83,29 @@ static void programs(struct host *h)
 	tap_is(RUN(h, &r, "1", "/bin/sh", "-c", "setsid sleep 77 & sleep 77; :"), HOST_TIMEOUT,
 	       "a program does not end");
 	tap_ok(r.ms >= 1000 && r.ms < 8000, "it is stopped in time: after %ld ms", r.ms);
-	tap_ok(notes > 0, "there are notes about what it was doing");
+	tap_ok(notes > 0, "notes show where it hung");
 	RUN(h, &r, "10", "/bin/pidof", "sleep");
-	tap_ok(r.kind == HOST_EXIT && r.value == 1, "and so are all that it started");
+	tap_ok(r.kind == HOST_EXIT && r.value == 1, "so is everything that it started");
 
 	tap_is(RUN(h, &r, "10", "/bin/sh", "-c", "setsid sleep 77 >/dev/null &"), HOST_EXIT,
-	       "a program leaves another one behind");
+	       "a program leaves another one running");
 	tap_ok(r.left == 1 && strstr(r.message, "sleep"), "which is reported: %s", r.message);
 	RUN(h, &r, "10", "/bin/pidof", "sleep");
 	tap_ok(r.kind == HOST_EXIT && r.value == 1, "and killed: pidof says \"%s\", %s", output,
 	       host_explain(&r));
 	RUN(h, &r, "10", "/bin/true");
-	tap_is(r.left, 0, "a program that leaves nothing behind");
+	tap_is(r.left, 0, "a program that leaves nothing running");
 }
 
 static void modules(struct host *h)
 {
 	struct host_reply r;
 
-	tap_is(host_do(h, &r, "rmmod", "nothing"), HOST_ERRNO, "unloading what is not loaded");
+	tap_is(host_do(h, &r, "rmmod", "nothing"), HOST_ERRNO,
+	       "unloading a module that is not loaded");
 	tap_is(r.value, ENOENT, "the errno");
-	tap_is(host_do(h, &r, "insmod", "/bin/busybox"), HOST_ERRNO, "loading no module");
+	tap_is(host_do(h, &r, "insmod", "/bin/busybox"), HOST_ERRNO,
+	       "loading a file that is not a module");
 	tap_is(r.value, ENOEXEC, "the errno");
 	tap_is(host_do(h, &r, "modprobe", "vgem"), HOST_OK, "a module with dependencies");
 	tap_is(host_do(h, &r, "modprobe", "vgem"), HOST_OK, "again");
@@ -133,7 +134,7 @@ static void machine_files(struct host *h)
 	       "a program of the machine runs, on its files");
 	RUN(h, &r, "20", "/machine/bin/touch", "/rig_host_test");
 	tap_ok(r.kind == HOST_EXIT && r.value && access("/rig_host_test", F_OK),
-	       "which it cannot change");
+	       "it cannot change them");
 	RUN(h, &r, "20", "/machine/bin/touch", "/tmp/x");
 	tap_ok(r.kind == HOST_EXIT && !r.value, "its /tmp is the host's, and writable");
 }
@@ -148,12 +149,12 @@ static void kernel_log(struct host *h)
 	tap_is(host_log(h, NULL, 0, NULL, collect, NULL), 0,
 	       "the kernel has not complained so far");
 	RUN(h, &r, "10", "/bin/sh", "-c", "echo '<4>nothing of note' >/dev/kmsg");
-	tap_is(host_log(h, NULL, 0, NULL, collect, NULL), 0, "a line of no note is no complaint");
+	tap_is(host_log(h, NULL, 0, NULL, collect, NULL), 0, "an ordinary line is not a complaint");
 	host_do(h, &r, "mark", warning);
 	host_do(h, &r, "mark", trace);
 	tap_is(host_log(h, NULL, 0, NULL, collect, NULL), 2,
-	       "a warning and its call trace are two");
-	tap_is(host_log(h, NULL, 0, NULL, collect, NULL), 0, "which are not told again");
+	       "a warning and its call trace are two complaints");
+	tap_is(host_log(h, NULL, 0, NULL, collect, NULL), 0, "they are reported once");
 	if (regcomp(&e.re, "at a\\.c:1", REG_EXTENDED | REG_NOSUB))
 		tap_bail("regcomp");
 	host_do(h, &r, "mark", trace);
@@ -161,7 +162,7 @@ static void kernel_log(struct host *h)
 	host_do(h, &r, "mark", trace);
 	tap_is(host_log(h, &e, 1, NULL, collect, NULL), 1,
 	       "an expected warning excuses its call trace, not the one before");
-	tap_ok(e.seen, "and is marked as seen");
+	tap_ok(e.seen, "it is marked as seen");
 	regfree(&e.re);
 }
 
@@ -175,14 +176,14 @@ static void qmp(struct host *h)
 	       "the emulator's own interface answers");
 	tap_ok(host_qmp(h, "{\"execute\":\"nonsense\"}", answer, sizeof(answer)) &&
 		       strstr(answer, "CommandNotFound"),
-	       "and errors are errors");
+	       "and reports errors");
 	snprintf(path, sizeof(path), "%s/logs/rig_host/vga.png", build);
 	snprintf(command, sizeof(command),
 		 "{\"execute\":\"screendump\",\"arguments\":"
 		 "{\"filename\":\"%s\",\"format\":\"png\",\"device\":\"vga\"}}",
 		 path);
 	unlink(path);
-	tap_ok(!host_qmp(h, command, answer, sizeof(answer)), "a picture of a display: %s", answer);
+	tap_ok(!host_qmp(h, command, answer, sizeof(answer)), "a screenshot: %s", answer);
 	f = fopen(path, "re");
 	tap_ok(f && fread(magic, 1, 4, f) == 4 && !memcmp(magic, "\x89PNG", 4), "is a PNG file");
 	if (f)
@@ -220,7 +221,7 @@ int main(void)
 	tap_ok(!strcmp(host_release(h), rel), "the kernel is %s", host_release(h));
 	tap_ok(!strcmp(host_vendor(h), "kvm-amd"), "the processor is AMD's");
 	RUN(h, &r, "10", "/bin/grep", "-c", "^processor", "/proc/cpuinfo");
-	tap_ok(!strcmp(output, "3\n"), "three processors on demand");
+	tap_ok(!strcmp(output, "3\n"), "three processors as configured");
 	programs(h);
 	modules(h);
 	machine_files(h);
@@ -228,9 +229,7 @@ int main(void)
 	qmp(h);
 	lose(h, "panic", "echo c >/proc/sysrq-trigger", "kernel panic");
 
-	/*
-	 * Enough to boot with counted instructions, which takes longer, on a machine of this speed.
-	 */
+	/* Enough for a boot with counted instructions, which takes longer, on this machine. */
 	life_s = 7 + 2 * (int)host_boot_ms(h) / 1000;
 	host_stop(h);
 	opts = (struct host_opts){
@@ -241,8 +240,8 @@ int main(void)
 	tap_ok(!strcmp(output, "1\n"), "one processor when instructions are counted");
 	RUN(h, &r, "10", "/bin/sh", "-c",
 	    "set -- $(grep MemTotal /proc/meminfo); test $2 -lt 524288");
-	tap_is(r.value, 0, "memory on demand");
-	tap_is(host_do(h, &r, "9p"), HOST_ERRNO, "no files of the machine on demand");
+	tap_is(r.value, 0, "memory as configured");
+	tap_is(host_do(h, &r, "9p"), HOST_ERRNO, "9p is off on demand");
 	snprintf(error, sizeof(error), "still running after %d s", life_s);
 	lose(h, "life span", "while :; do :; done", error);
 	host_stop(h);

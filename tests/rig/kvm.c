@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Proves that the KVM modules that the runner says are loaded are, with the parameters that it
- * says.
+ * Proves that the runner loads the KVM modules that it claims, with the parameters that it claims.
  */
 #include <fcntl.h>
 #include <linux/kvm.h>

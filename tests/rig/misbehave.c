@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Misbehaves as its argument says; misbehave.table lists the ways. Proves nothing by itself. */
+/*
+ * Misbehaves as its argument says; tests/rig/misbehave.table has all ways. Proves nothing itself.
+ */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>

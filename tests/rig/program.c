@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Proves that a program gets the surroundings, arguments and environment that the rig promises. */
+/* Proves that a program gets the arguments, variables and files that the rig promises. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -53,11 +53,12 @@ int main(int argc, char **argv)
 	tap_is(argc, n, "number of arguments");
 	for (i = 0; i < n; i++)
 		tap_ok(i < argc && !strcmp(argv[i], want[i]), "argument %d is \"%s\"", i, want[i]);
-	tap_ok(odd && !strcmp(odd, "a b"), "a variable of the table arrives");
+	tap_ok(odd && !strcmp(odd, "a b"), "a variable from the table arrives");
 	tap_ok(kvm && !strcmp(kvm, "none"), "KVM=none");
 	tap_ok(access("/sys/module/kvm", F_OK), "no KVM module is loaded");
 	tap_is(getppid(), 1, "the parent is PID 1");
-	tap_ok(getsid(0) == getpid() && getpgrp() == getpid(), "own session and process group");
+	tap_ok(getsid(0) == getpid() && getpgrp() == getpid(),
+	       "it has its own session and process group");
 	tap_ok(!fstat(0, &in) && !stat("/dev/null", &null) && in.st_rdev == null.st_rdev,
 	       "standard input is /dev/null");
 	tap_is(read(0, &c, 1), 0, "standard input is at its end");

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Proves that rig/host.c and rig/bochs.c start an Intel host as configured, refuse what it does not
- * have, and say in a line why a host is lost.
+ * support, and report in one line why a host is lost.
  *
- * The emulator is this program itself, started as "bochs": it does what the variable FAKE says.
+ * The emulator is this program, started as "bochs", whose behavior the variable FAKE selects.
  */
 #include <arpa/inet.h>
 #include <elf.h>
@@ -82,7 +82,7 @@ static int fake_bochs(const char *bochsrc)
 
 /* --- the host --- */
 
-/* The least that has a PVH entry: one page to load, and the note. */
+/* The smallest kernel with a PVH entry: one page to load, and the note. */
 static void make_kernel(void)
 {
 	struct image {
@@ -170,7 +170,7 @@ static void refusals(void)
 	setenv("PATH", dir, 1);
 }
 
-/* The host starts, and is lost by the first command. */
+/* The host starts, and is lost at the first command. */
 static void lost(const char *fake, const char *want)
 {
 	struct host_opts o = options();
@@ -209,7 +209,7 @@ static void configuration(void)
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
 		tap_ok(strstr(text, wanted[i]), "configured: %s", wanted[i]);
 	snprintf(path, sizeof(path), "%s/disk", dir);
-	tap_ok(access(path, F_OK), "the disk is gone when the host has started");
+	tap_ok(access(path, F_OK), "the disk is removed once the host has started");
 }
 
 int main(int argc, char **argv)

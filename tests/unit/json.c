@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Proves that tool/json.c writes the bytes that it should, and JSON whatever it is given.
+ * Proves that tool/json.c writes the expected bytes, and valid JSON for any input.
  *
- * With a file as its argument it says instead whether that is one JSON object, by its exit status.
+ * With a file as its argument, its exit status tells whether that is one JSON object.
  */
 #include <limits.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 #include "tool/json.h"
 #include "tests/lib/tap.h"
 
-/* ---- a reader, as strict as RFC 8259 ---- */
+/* ---- a strict reader, after RFC 8259 ---- */
 
 #define MAX_DEPTH 32
 #define MAX_KEYS  128
@@ -57,14 +57,14 @@ static bool digits(struct reader *r)
 	return r->p > start;
 }
 
-/* Without fractions, which the tool has no use for. */
+/* Without fractions, which the tool does not use. */
 static bool number(struct reader *r)
 {
 	byte(r, '-');
 	return byte(r, '0') || digits(r);
 }
 
-/* A character of more than one byte: decoded, and then compared with what its length allows. */
+/* A multibyte character: decode it, and check that it is not too small for its length. */
 static bool utf8(struct reader *r)
 {
 	static const struct {
@@ -133,7 +133,7 @@ static bool string(struct reader *r)
 	return byte(r, '"');
 }
 
-/* Of an object, whose keys must differ, or of an array. */
+/* The members of an object, whose keys must differ, or of an array. */
 static bool members(struct reader *r, bool object)
 {
 	const char *keys[MAX_KEYS];
@@ -185,7 +185,7 @@ static bool value(struct reader *r)
 	return ok;
 }
 
-/* The tool ends its document with the line, and writes no more than that. */
+/* The tool writes one document, which ends with a line break. */
 static bool is_json(const char *text, size_t len)
 {
 	struct reader r = { .p = text, .end = text + len };
@@ -265,7 +265,7 @@ static void reader(void)
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
 		tap_ok(is_json(good[i], strlen(good[i])), "is JSON: %s", ascii(good[i]));
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		tap_ok(!is_json(bad[i], strlen(bad[i])), "is none: %s", ascii(bad[i]));
+		tap_ok(!is_json(bad[i], strlen(bad[i])), "is not JSON: %s", ascii(bad[i]));
 }
 
 static int check_file(const char *path)
@@ -298,13 +298,13 @@ static struct json *start(void)
 	return &json;
 }
 
-/* The document is these bytes, and JSON. */
+/* Check that the document has these bytes, and is JSON. */
 static void finish(const char *want, const char *what)
 {
 	json_finish(&json);
 	fclose(json.out);
-	if (!tap_ok(text_len == strlen(want) && !memcmp(text, want, text_len), "%s: the bytes",
-		    what))
+	if (!tap_ok(text_len == strlen(want) && !memcmp(text, want, text_len),
+		    "%s: the bytes are right", what))
 		tap_diag("got %s", text);
 	tap_ok(is_json(text, text_len), "%s: it is JSON", what);
 	free(text);
@@ -396,7 +396,7 @@ static void documents(void)
 		json_close(j, ']');
 	json_finish(j);
 	fclose(j->out);
-	tap_ok(is_json(text, text_len), "20 arrays in one another are JSON");
+	tap_ok(is_json(text, text_len), "20 nested arrays are JSON");
 	free(text);
 }
 
@@ -448,7 +448,7 @@ static void strings(void)
 	}
 }
 
-/* Whatever the bytes are, it is JSON; each string is in memory of its own, with its end guarded. */
+/* Any bytes become JSON; each string is allocated separately, so that its end is guarded. */
 static void any_bytes(void)
 {
 	static const unsigned char bytes[] = { 0x20, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf,

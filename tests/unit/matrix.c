@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Proves that rig/matrix.c sums up what it is given, names what failed and was skipped, and refuses
- * what is no file of results.
+ * Proves that rig/matrix.c sums up results, lists what failed or was skipped, and refuses other
+ * files.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,7 +29,7 @@ static char *file(const char *name, const char *text)
 	return path;
 }
 
-/* The matrix of these files, in `table`. Returns what print_matrix() does. */
+/* Store the matrix of these files in `table`. Returns as print_matrix(). */
 static int matrix(char **paths)
 {
 	int ret, saved = dup(1);
@@ -52,7 +52,7 @@ static int matrix(char **paths)
 	return ret;
 }
 
-/* Is there a line of the table with these words, whatever blanks are between them? */
+/* Does the table have these words in a line, with any number of blanks between them? */
 static bool has_row(const char *row)
 {
 	char squeezed[sizeof(table)], *to = squeezed;
@@ -88,12 +88,12 @@ static void sums(void)
 	       "tests without KVM have a row");
 	tap_ok(has_row("| 6.12-x | VT-x (Bochs) | ept=0 | patched | 1 | 0 | 0 | 7 |") &&
 		       has_row("| 6.12-x | VT-x (Bochs) | ept=1 | patched | 1 | 0 | 0 | 8 |"),
-	       "on VT-x paging has other names");
+	       "on VT-x the parameter has another name");
 	tap_ok(strstr(table, "failed: one on 6.1.0-1-amd64") &&
 		       strstr(table, "not ok 1 - it works"),
 	       "a failure is named with its reason");
 	tap_ok(strstr(table, "skipped: one") && strstr(table, "no room for it"), "so is a skip");
-	tap_ok(strstr(table, "62 s in all"), "the time of a whole run is told");
+	tap_ok(strstr(table, "62 s in total"), "the time of a whole run is shown");
 }
 
 static void refuses(void)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# tests/unit/rules.mk - "make check-unit": what needs neither a host nor KVM, tested on this machine
-# with the address and undefined behaviour sanitizers in it.
+# tests/unit/rules.mk - "make check-unit": tests that need neither a host nor KVM, built with the
+# address and undefined behavior sanitizers.
 
 ASAN_FLAGS := -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*.c))
@@ -24,7 +24,7 @@ $(B)/unit/parse: $(call asan,tool/parse tool/kernels)
 ASAN_VMM := $(addprefix $(B)/asan/,$(filter-out vmm/blob.o,$(VMM_OBJS))) $(B)/vmm/blob.o
 $(B)/unit/vmm: $(ASAN_VMM)
 
-# The tool, with its own flags and libraries, and its list of kernels, which is made.
+# The tool, with its own flags and libraries, and its generated list of kernels.
 TOOL_ASAN := $(B)/bin/kvm-pfnmap-asan
 TOOL_ASAN_OBJS := $(TOOL_OBJS:$(B)/tool/%=$(B)/asan/tool/%)
 $(TOOL_ASAN_OBJS): override CFLAGS += $(TOOL_FLAGS)
@@ -37,7 +37,7 @@ $(B)/asan/tool/kernels.o: $(B)/tool/kernels.c
 	mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(ASAN_FLAGS) -Wno-missing-field-initializers -c -o $@ $<
 
-# Beside the other one, for it finds what is built by where it is itself.
+# In the directory of the real one, since it finds the build by its own place.
 RIG_ASAN := $(B)/bin/rig-asan
 $(RIG_ASAN): $(call asan,$(addprefix rig/,$(RIG_PARTS) host qemu bochs stream)) \
 		$(B)/rig/bochs_rom.o

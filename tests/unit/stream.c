@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Proves that rig/stream.c gives lines as they come, and ends in time; and the words of protocol.h.
+ * Proves that rig/stream.c returns lines as they arrive and keeps deadlines, and that protocol.h
+ * decodes words.
  */
 #include <errno.h>
 #include <string.h>
@@ -27,12 +28,12 @@ static void lines(void)
 	char *line;
 
 	tap_ok(!stream_send(&out, "one\n\ntwo\nthr", 12), "twelve bytes are sent");
-	tap_ok(next("one") && next("") && next("two"), "three lines come");
+	tap_ok(next("one") && next("") && next("two"), "three lines arrive");
 	tap_ok(!stream_line(&in, &len, now_ms() + 20) && errno == ETIMEDOUT,
-	       "half a line does not, within the time");
+	       "half a line is not returned in time");
 	tap_ok(!stream_line(&in, &len, now_ms() - 1000) && errno == ETIMEDOUT,
-	       "nor when the time is over before");
-	tap_ok(!stream_send(&out, "ee\n", 3) && next("three"), "the other half does");
+	       "nor after the deadline");
+	tap_ok(!stream_send(&out, "ee\n", 3) && next("three"), "with its other half it is");
 
 	memset(big, 'x', sizeof(big));
 	big[sizeof(big) - 1] = '\n';
@@ -41,7 +42,7 @@ static void lines(void)
 		line = stream_line(&in, &len, now_ms() + 1000);
 		sum += line ? len : 0;
 	} while (line && len == sizeof(in.buf) - 1);
-	tap_is(sum, sizeof(big) - 1, "it comes in pieces, and nothing is lost");
+	tap_is(sum, sizeof(big) - 1, "it arrives in pieces, and nothing is lost");
 }
 
 static void end(void)
@@ -51,11 +52,11 @@ static void end(void)
 	tap_ok(!stream_send(&out, "last", 4), "four bytes are sent");
 	close(out.fd);
 	tap_ok(next("last"), "the last line may lack its line break");
-	tap_ok(!stream_line(&in, &len, NEVER) && !errno, "then comes the end");
+	tap_ok(!stream_line(&in, &len, NEVER) && !errno, "then the stream ends");
 	tap_ok(!stream_line(&in, &len, NEVER) && !errno, "again");
 	close(in.fd);
 	in.fd = -1;
-	tap_ok(!stream_line(&in, &len, now_ms() + 20), "a closed file is no line either");
+	tap_ok(!stream_line(&in, &len, now_ms() + 20), "a closed file has no line, either");
 }
 
 static void words(void)

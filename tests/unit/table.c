@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Proves that rig/table.c reads tables of tests as amd.table describes, and refuses all others.
+ * Proves that rig/table.c reads tables in the format that tests/amd.table describes, and refuses
+ * others.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +11,7 @@
 #include "rig/table.h"
 #include "tests/lib/tap.h"
 
-static char said[512]; /* on standard error by the last read_text() */
+static char said[512]; /* by the last read_text(), on standard error */
 
 static void write_text(const char *path, const char *text)
 {
@@ -65,19 +66,19 @@ static void accept(void)
 
 	if (!tap_is(read_text(&t, text), 0, "a table is read") || !tap_is(t.n, 4, "all of it"))
 		tap_bail("it is not understood: %s", said);
-	tap_ok(!*said, "without a word");
+	tap_ok(!*said, "without a message");
 	tap_ok(!strcmp(t.tests[0].name, "one") && !strcmp(t.tests[0].group, "group") &&
 		       t.tests[0].timeout_s == 5 && t.tests[0].kvm == (KVM_STOCK | KVM_PATCHED),
 	       "the four columns");
 	tap_ok(!strcmp(t.tests[0].argv[0], "one") && !t.tests[0].argv[1],
-	       "the program is the name, if nothing else is said");
+	       "the program is the name by default");
 	tap_ok(!strcmp(t.tests[1].argv[0], "prog") && !strcmp(t.tests[1].argv[1], "") &&
 		       !strcmp(t.tests[1].argv[2], "a b") && !strcmp(t.tests[1].argv[3], "c#d") &&
 		       !t.tests[1].argv[4],
-	       "arguments, empty and quoted ones too");
-	tap_is(t.tests[1].n_options, 6, "options, a list counts for each of its words");
+	       "arguments, including empty and quoted ones");
+	tap_is(t.tests[1].n_options, 6, "each word of a list is an option");
 	tap_ok(t.tests[1].options[0].kind == OPT_NEED && !strcmp(t.tests[1].options[1].value, "b"),
-	       "a list is taken apart");
+	       "a list is split");
 	tap_ok(t.tests[1].options[2].kind == OPT_ENV &&
 		       !strcmp(t.tests[1].options[2].value, "VAR=x y"),
 	       "quotes keep blanks");
@@ -98,10 +99,10 @@ static void accept(void)
 		if (t.tests[3].options[i].kind == OPT_HOST)
 			host_word(&conf, t.tests[3].options[i].value);
 	host_conf_text(&conf, words, sizeof(words));
-	tap_ok(!strcmp(words, "cpus=1 icount thread=multi device=x,y"), "a host of its own: %s",
-	       words);
+	tap_ok(!strcmp(words, "cpus=1 icount thread=multi device=x,y"),
+	       "the host's configuration: %s", words);
 	host_conf_text(&conf, words, 8);
-	tap_ok(!strncmp(words, "cpus=1", 6) && strlen(words) < 8, "cut where there is no room");
+	tap_ok(!strncmp(words, "cpus=1", 6) && strlen(words) < 8, "is cut if there is no room");
 	table_free(&t);
 }
 
@@ -147,7 +148,7 @@ static void refuse(void)
 	}
 }
 
-/* Lines, words and devices without end. */
+/* Too long a line, too many words, too many devices. */
 static void too_much(void)
 {
 	static char text[8192];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Proves that rig/tap.c fails a test whose output is not what the protocol asks for, and only that.
+ * Proves that rig/tap.c fails a test whose output violates the protocol, and no other.
  */
 #include <stdio.h>
 #include <string.h>
@@ -75,7 +75,7 @@ static void fails(void)
 	}
 }
 
-/* Output without end, and lines without end. */
+/* Endless output, and long lines. */
 static void floods(void)
 {
 	static char line[10000];
@@ -91,12 +91,12 @@ static void floods(void)
 	tap_line(&t, "", 0);
 	tap_end(&t);
 	tap_ok(t.checks == 1000 && strstr(t.failures.line[t.failures.n - 1], "and more"),
-	       "what does not fit into the notes is said to be in the log");
+	       "notes that do not fit are replaced by a reference to the log");
 	tap_last_lines(&t, &last);
 	tap_is(last.n, 8, "the last lines");
 	tap_ok(!strcmp(last.line[7], "    > ") && !strcmp(last.line[5], "    > not ok 0") &&
 		       strlen(last.line[6]) < 300,
-	       "in their order, long ones cut");
+	       "are in order, and long ones are cut");
 	notes_free(&last);
 	tap_free(&t);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Proves the parts of libvmm that need no KVM: page tables in memory, slots, sums, words, programs.
+ * Proves the parts of libvmm that work without KVM: page tables, slots, sums, descriptions, guest
+ * programs.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,18 +15,18 @@
 #define MIB (1024 * KIB)
 #define GIB (1024 * MIB)
 
-/* Bits of an entry, as in the manuals. */
+/* Bits of an entry, named as in the manuals. */
 #define P  0x1ull
 #define W  0x2ull
 #define PS 0x80ull
 #define NX (1ull << 63)
 
-/* Of EPT entries. */
+/* Bits of EPT entries. */
 #define EPT_R	0x1ull
 #define EPT_RWX 0x7ull
 #define EPT_WB	0x330ull /* with the bits for accessed and dirty */
 
-/* A VM without a kernel behind it; its low memory ends where the allocation does. */
+/* A VM that KVM does not know; its low memory ends where the allocation does. */
 static struct vm *new_vm(void)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
@@ -47,9 +48,7 @@ static void free_vm(struct vm *vm)
 	free(vm);
 }
 
-/*
- * What the processor would do: the entry that maps gva, and how far it reaches; 0 if there is none.
- */
+/* Walk the tables like the processor: the entry that maps gva and its size, or 0. */
 static uint64_t walk(struct vm *vm, enum vcpu_mode mode, uint64_t gva, uint64_t *size)
 {
 	uint64_t table = vm_page_root(vm, mode), entry = 0;
@@ -69,7 +68,7 @@ static uint64_t walk(struct vm *vm, enum vcpu_mode mode, uint64_t gva, uint64_t 
 	return entry;
 }
 
-/* Is gva mapped to gpa by a page of this size, with just these of the bits W and NX? */
+/* Is gva mapped to gpa by a page of this size, with exactly these of the bits W and NX? */
 static bool maps(struct vm *vm, enum vcpu_mode mode, uint64_t gva, uint64_t gpa, uint64_t size,
 		 uint64_t bits)
 {
@@ -91,7 +90,7 @@ static void identity(void)
 			bad += !maps(vm, modes[i], gva + 0x123456, gva + 0x123456, 2 * MIB, W);
 		tap_is(bad, 0, "mode %d: the first 4 GiB are mapped to themselves", modes[i]);
 	}
-	tap_ok(!maps(vm, VCPU_LONG, 4 * GIB, 4 * GIB, 2 * MIB, W), "what follows is not");
+	tap_ok(!maps(vm, VCPU_LONG, 4 * GIB, 4 * GIB, 2 * MIB, W), "memory above is not");
 	free_vm(vm);
 }
 
@@ -101,12 +100,12 @@ static void split(void)
 	uint64_t entry, size;
 
 	tap_is(vm_map(vm, VCPU_LONG, 2 * MIB + 8 * KIB, GIB, 4 * KIB, 4 * KIB, VM_MAP_RO), 0,
-	       "4 KiB in the midst of 2 MiB");
+	       "4 KiB in the middle of 2 MiB");
 	tap_ok(maps(vm, VCPU_LONG, 2 * MIB + 8 * KIB, GIB, 4 * KIB, 0), "are mapped read-only");
 	tap_ok(maps(vm, VCPU_LONG, 2 * MIB + 4 * KIB, 2 * MIB + 4 * KIB, 4 * KIB, W) &&
 		       maps(vm, VCPU_LONG, 2 * MIB + 12 * KIB, 2 * MIB + 12 * KIB, 4 * KIB, W) &&
 		       maps(vm, VCPU_LONG, 4 * MIB - 4 * KIB, 4 * MIB - 4 * KIB, 4 * KIB, W),
-	       "their neighbours are as before");
+	       "the neighbors are unchanged");
 	tap_ok(maps(vm, VCPU_LONG, 4 * MIB, 4 * MIB, 2 * MIB, W), "so are the next 2 MiB");
 	entry = walk(vm, VCPU_LONG, 2 * MIB + 4 * KIB, &size);
 	tap_ok(!(entry & PS), "bit 7 of a 4 KiB entry is PAT, not set");
@@ -116,7 +115,7 @@ static void split(void)
 	tap_is(vm_map(vm, VCPU_LONG, 8 * GIB + 2 * MIB, 0, 2 * MIB, 2 * MIB, 0), 0, "2 MiB of it");
 	tap_ok(maps(vm, VCPU_LONG, 8 * GIB + 3 * MIB, MIB, 2 * MIB, W) &&
 		       maps(vm, VCPU_LONG, 8 * GIB + 5 * MIB, 5 * GIB + 5 * MIB, 2 * MIB, W | NX),
-	       "become others, and the rest stays");
+	       "are remapped, and the rest is unchanged");
 
 	tap_is(vm_map(vm, VCPU_PAE, 3 * GIB, 64 * GIB, 2 * MIB, 4 * KIB, VM_MAP_RO | VM_MAP_NX), 0,
 	       "PAE reaches memory above 4 GiB");
@@ -125,7 +124,7 @@ static void split(void)
 	free_vm(vm);
 }
 
-/* What Intel's would do with gpa2: the entry that maps it; 0 if there is none or a bad one. */
+/* Walk EPT like Intel's processor: the entry that maps gpa2, or 0 if there is none or a bad one. */
 static uint64_t walk_ept(struct vm *vm, uint64_t gpa2, uint64_t *size)
 {
 	uint64_t table = vm_nested_root(vm), entry;
@@ -170,10 +169,10 @@ static void nested(void)
 	vm = new_vm();
 	vm->nesting = GUEST_SVM;
 	memcpy(&entry, (char *)vm->low + vm_nested_entry(vm, GIB), 8);
-	tap_is(entry, GIB | 0x67, "NPT has entries of long mode");
+	tap_is(entry, GIB | 0x67, "NPT uses long mode's entries");
 	memcpy(&entry, (char *)vm->low + vm_entry(vm, VCPU_LONG, GIB + 4 * KIB), 8);
 	tap_is(entry, (GIB + 4 * KIB) | 0x67, "vm_entry() splits a large page");
-	tap_is(vm_entry(vm, VCPU_REAL, 0), -EINVAL, "there is none in real mode");
+	tap_is(vm_entry(vm, VCPU_REAL, 0), -EINVAL, "real mode has no entry");
 	free_vm(vm);
 }
 
@@ -197,11 +196,10 @@ static void limits(void)
 
 	for (gva = 0; !ret && gva < 4 * GIB; gva += 2 * MIB)
 		ret = vm_map(vm, VCPU_LONG, gva, gva, 4 * KIB, 4 * KIB, 0);
-	tap_is(ret, -ENOSPC, "there is an end of tables, at %llu MiB",
-	       (unsigned long long)(gva / MIB));
+	tap_is(ret, -ENOSPC, "tables run out, at %llu MiB", (unsigned long long)(gva / MIB));
 	tap_ok(gva / (2 * MIB) > 190, "after about 200 of them");
-	tap_is(vm->next_table, GUEST_LOW_SIZE, "all memory was used");
-	tap_ok(strstr(vmm_error(), "no room for page tables: No space"), "it says: %s",
+	tap_is(vm->next_table, GUEST_LOW_SIZE, "all memory is used");
+	tap_ok(strstr(vmm_error(), "no room for page tables: No space"), "the message: %s",
 	       vmm_error());
 	free_vm(vm);
 }
@@ -215,9 +213,9 @@ static void slots(void)
 	vm->slots[5] = (struct vm_slot){ .gpa = 0x4000, .size = 0x1000, .hva = b };
 	tap_ok(vm_hva(vm, 0x1008) == a + 8 && vm_hva(vm, 0x4000) == b, "addresses in slots");
 	tap_ok(!vm_hva(vm, 0xfff) && !vm_hva(vm, 0x2000) && !vm_hva(vm, 0x5000), "and outside");
-	tap_is(vm_slot_move(vm, 4, 0), -ENOENT, "a slot that is not there");
-	tap_is(vm_slot_delete(vm, VM_MAX_SLOTS), -ENOENT, "a slot that cannot be");
-	tap_is(vm_slot_set(vm, VM_MAX_SLOTS, 0, 4096, a, 0), -EINVAL, "nor be set");
+	tap_is(vm_slot_move(vm, 4, 0), -ENOENT, "a slot that does not exist");
+	tap_is(vm_slot_delete(vm, VM_MAX_SLOTS), -ENOENT, "a slot number out of range");
+	tap_is(vm_slot_set(vm, VM_MAX_SLOTS, 0, 4096, a, 0), -EINVAL, "cannot be set, either");
 	tap_is(vm_slot_set(vm, 6, 0x8000, 4096, a, 0), -EBADF, "the kernel's refusal");
 	tap_ok(!strcmp(vmm_error(), "KVM_SET_USER_MEMORY_REGION: Bad file descriptor") &&
 		       !vm_hva(vm, 0x8000),
@@ -261,7 +259,7 @@ static void descriptions(void)
 		       guest_describe(&rows[i].out));
 }
 
-/* The machine code for long mode runs here as well. */
+/* The machine code for long mode also runs here. */
 static void code(void)
 {
 	static const uint8_t real[VCPU_CODE_SIZE] = { 0x66, 0xb8, 1, 2, 3, 4, 0x66, 0xc3 };
@@ -277,7 +275,7 @@ static void code(void)
 	munmap(page, 4096);
 	v.mode = VCPU_REAL;
 	vcpu_code(&v, bytes, 0x04030201);
-	tap_ok(!memcmp(bytes, real, sizeof(real)), "in real mode with its prefixes");
+	tap_ok(!memcmp(bytes, real, sizeof(real)), "for real mode it has prefixes");
 }
 
 static void programs(void)
@@ -294,7 +292,7 @@ static void programs(void)
 		uintptr_t size = (uintptr_t)images[i].end - (uintptr_t)images[i].start;
 
 		tap_ok(size > GUEST_ENTRY && size <= GUEST_TEXT_SIZE,
-		       "the guest program for %s has %lu bytes, and fits", images[i].name, size);
+		       "the guest program for %s has %lu bytes, which fit", images[i].name, size);
 	}
 }
 
