@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Run the parts of "make check" and sum them up: check.sh MAKE BUILD PART... where
-# PART is TARGET or TARGET@KERNEL[,KERNEL...], the target for each of these kernels,
-# at the same time. Each leaves "passed failed skipped" in
-# BUILD/logs/NAME[-KERNEL].counts, NAME being the target without "check-", and,
-# if it ran in an emulated host, a file .results
-# for the matrix, which is printed and kept in BUILD/matrix.md. The last line is
-# the sum; the status is 1 if anything failed.
+# Runs the parts of "make check" and sums them up: check.sh MAKE BUILD PART... where PART is TARGET or
+# TARGET@KERNEL[,KERNEL...], the target for each of these kernels at the same time.
+#
+# A part leaves "passed failed skipped" in BUILD/logs/NAME[-KERNEL].counts, NAME being the target
+# without "check-". If it ran in an emulated host, it also leaves a file .results for the matrix,
+# which is printed and kept in BUILD/matrix.md. The last line is the sum; the status is 1 if anything
+# failed.
 set -eu
 
 make=$1
@@ -15,48 +15,45 @@ logs=$2/logs
 shift 2
 mkdir -p "$logs"
 
-# run TARGET NAME [KERNEL]: one part; one that does not come to its end counts as failed.
+# run TARGET [KERNEL]: run one part; it has failed if it leaves no counts.
 run() {
-	$make "$1" ${3:+"KERNEL=$3"} || :
-	if ! [ -s "$logs/$2.counts" ]; then
-		echo "not ok $1${3:+ of $3} ended before its tests were done"
-		echo 0 1 0 >"$logs/$2.counts"
+	out=$logs/${1#check-}${2:+-$2}
+	rm -f "$out.counts" "$out.results"
+	$make "$1" ${2:+"KERNEL=$2"} || :
+	if ! [ -s "$out.counts" ]; then
+		echo "FAIL  $1${2:+ of $2} ended before its tests were done"
+		echo 0 1 0 >"$out.counts"
 	fi
 }
 
 trap 'trap - TERM; kill 0; exit 130' INT TERM HUP
-done=
-for part in "$@"; do
+counts=
+results=
+for part; do
 	target=${part%@*}
 	kernels=$(echo "${part#"$target"}" | tr '@,' '  ')
 	# shellcheck disable=SC2086 # kernels
 	set -- $kernels
-	for kernel in "${@:-}"; do
-		name=${target#check-}${kernel:+-$kernel}
-		rm -f "$logs/$name.counts" "$logs/$name.results"
-		done="$done $name"
-	done
 	if [ $# -lt 2 ]; then
 		echo "# $target${1:+, kernel $1}"
-		run "$target" "${name}" "${1:-}"
-		continue
+		run "$target" "${1:-}"
+	else
+		# Build what the kernels share before they run at the same time.
+		for kernel; do
+			$make initramfs programs "KERNEL=$kernel" || :
+		done
+		for kernel; do
+			run "$target" "$kernel" 2>&1 | sed -u "s/^/$kernel: /" &
+		done
+		wait
 	fi
-	# What several kernels share is built before they run at the same time.
-	for kernel; do
-		$make initramfs programs "KERNEL=$kernel" || :
+	for kernel in "${@:-}"; do
+		out=$logs/${target#check-}${kernel:+-$kernel}
+		counts="$counts $out.counts"
+		! [ -e "$out.results" ] || results="$results $out.results"
 	done
-	for kernel; do
-		run "$target" "${target#check-}-$kernel" "$kernel" 2>&1 | sed -u "s/^/$kernel: /" &
-	done
-	wait
 done
 
-counts=
-results=
-for i in $done; do
-	counts="$counts $logs/$i.counts"
-	! [ -e "$logs/$i.results" ] || results="$results $logs/$i.results"
-done
 if [ -n "$results" ]; then
 	echo
 	# shellcheck disable=SC2086 # files
