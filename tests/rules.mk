@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# tests/rules.mk - the programs of the emulated host that the tables of tests name: each file of this
-# directory is one, and each of tests/rig, as rig_NAME.
+# tests/rules.mk - the test programs in the emulated host: NAME from tests/NAME.c, and rig_NAME from
+# tests/rig/NAME.c.
 
 TEST_PROGS := $(patsubst tests/%.c,$(H)/host/%,$(wildcard tests/*.c))
 RIG_PROGS := $(patsubst %,$(H)/host/rig_%,kvm misbehave program)
-# A 32-bit host has no 64-bit guests, and none of this machine's programs.
 HOST_PROGS += $(TEST_PROGS) $(RIG_PROGS)
 
-# A program gets what it uses of what the tests share.
+# A program is linked with those parts of the tests' library that it uses.
 LIBTEST := $(H)/lib/libtest.a
 $(LIBTEST): $(patsubst tests/%.c,$(H)/tests/%.o,$(wildcard tests/lib/*.c))
 	mkdir -p $(@D)
@@ -20,7 +19,7 @@ $(TEST_PROGS) $(RIG_PROGS): $(LIBTEST) $(H)/lib/libvmm.a
 	mkdir -p $(@D)
 	$(CC) $(M32) -static -o $@ $(filter %.o,$^) $(filter %.a,$^) -lpthread
 
-# What the guests of tests/lib/qemu.c boot into.
+# The initramfs of the guests of tests/lib/qemu.c.
 IVSHMEM := $(B)/guest/ivshmem.cpio
 TOOLS += $(IVSHMEM)
 $(IVSHMEM): $(B)/tests/guest/ivshmem.o
@@ -28,5 +27,5 @@ $(IVSHMEM): $(B)/tests/guest/ivshmem.o
 	$(CC) -static -s -o $(@D)/ivshmem/init $^
 	cd $(@D)/ivshmem && echo init | busybox cpio -o -H newc -R 0:0 2>/dev/null >../$(@F)
 
-# Objects are worth keeping.
+# Keep the objects.
 .SECONDARY:
