@@ -254,8 +254,8 @@ static int memory(const struct host_opts *o)
 }
 
 /*
- * Where memory begins that the kernel is not told about, in a section of its own: the exporter uses
- * it as a BAR, since no device of Bochs has memory that a guest could execute.
+ * The beginning of memory that the kernel does not know about, in the next memory section: the
+ * exporter uses it as a BAR, since no device of Bochs has memory that a guest could execute.
  */
 static uint64_t untold(const struct host_opts *o)
 {

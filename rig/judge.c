@@ -36,29 +36,31 @@ verdict(struct judge *j, enum verdict verdict, const char *fmt, ...)
 	fflush(stdout);
 }
 
+/* Print the verdict on a check, or what is wrong with the line. A skipped check may lack a name. */
 static void judge_line(struct judge *j, const char *line, size_t len)
 {
 	int failures = j->tap.failures.n;
 	enum tap_kind kind = tap_line(&j->tap, line, len);
 	const char *text = tap_text(line);
+	int name = (int)strcspn(text, "#");
 
-	/* A skipped check need not have a name. */
-	for (len = strcspn(text, "#"); len && text[len - 1] == ' '; len--)
-		;
+	while (name && text[name - 1] == ' ')
+		name--;
 	if (kind == TAP_REMARK)
 		printf("        %s\n", line);
 	else if (kind == TAP_FAILED)
 		verdict(j, FAILED, "%s", text);
 	else if (j->tap.failures.n > failures)
 		verdict(j, FAILED, "%s: %s", j->program, j->tap.failures.line[failures]);
-	else if (kind == TAP_SKIPPED && len)
-		verdict(j, SKIPPED, "%.*s: %s", (int)len, text, tap_skip_reason(line));
+	else if (kind == TAP_SKIPPED && name)
+		verdict(j, SKIPPED, "%.*s: %s", name, text, tap_skip_reason(line));
 	else if (kind == TAP_SKIPPED || kind == TAP_SKIPPED_ALL)
 		verdict(j, SKIPPED, "%s: %s", j->program, tap_skip_reason(line));
 	else if (kind == TAP_PASSED)
 		verdict(j, PASSED, "%s", text);
 }
 
+/* Print what is wrong with the whole output or the way in which the program ended. */
 static void judge_end(struct judge *j, int status)
 {
 	struct notes last = { 0 };

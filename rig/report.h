@@ -8,7 +8,7 @@ enum verdict { PASSED, FAILED, SKIPPED, NR_VERDICTS };
 /* "passed", "failed", "skipped": in files of results. */
 extern const char *const verdict_names[NR_VERDICTS];
 
-/* "ok", "FAIL", "SKIP": at the beginning of a line for people, in a column of 5 characters. */
+/* "ok", "FAIL", "SKIP": the first column, of 5 characters, of printed results. */
 extern const char *const verdict_words[NR_VERDICTS];
 
 /*

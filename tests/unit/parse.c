@@ -95,7 +95,7 @@ static void sizes(void)
 	for (size_t i = 0; i < COUNT(bad); i++)
 		tap_ok(!parse_size(bad[i], &value), "not a size: '%s'", bad[i]);
 	tap_ok(!parse_size("\xff", &value) && !parse_size("1\xff", &value),
-	       "nor with a byte that is no ASCII");
+	       "nor with a byte that is not ASCII");
 }
 
 static void file_specs(void)
@@ -260,7 +260,7 @@ static int sign(int n)
 	return (n > 0) - (n < 0);
 }
 
-/* 0: dpkg agrees; 1: it does not; -1: there is no dpkg. */
+/* 0: dpkg agrees; 1: it does not; -1: dpkg is not installed. */
 static int ask_dpkg(const char *a, const char *b, int order)
 {
 	static const char *const operators[] = { "lt", "eq", "gt" };

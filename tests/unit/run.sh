@@ -37,7 +37,7 @@ judges() {
 	rig "$want" '' tap "$work/logs" x "$@" && [ "$(cat "$work/logs/x.counts")" = "$counts" ]
 }
 
-# said WORD REGEX: the last "rig tap" printed a line with this verdict that matches.
+# said WORD REGEX: the last command printed a line with this verdict that matches.
 said() {
 	grep -Eq "^$1 +$2" "$work/out"
 }
@@ -105,7 +105,7 @@ EOF
 ok 'rig tap counts passed and skipped checks' judges 0 '1 0 2' good
 ok 'and shows a line for each' said ok 'one$'
 ok 'with the reason of a skip' said SKIP 'two: no room$'
-ok 'whose check need not have a name' said SKIP '.*/good: no name$'
+ok 'even without a name' said SKIP '.*/good: no name$'
 ok 'and keeps the output' grep -qx noise "$work/logs/x.log"
 ok 'rig tap counts what is wrong' judges 1 '1 4 0' bad
 ok 'a failed check' said FAIL 'two$'
@@ -115,14 +115,14 @@ ok 'a skip without a reason' said FAIL '.*/bad: a skip without a reason'
 ok 'a wrong plan' said FAIL '.*/bad: 5 checks planned, 4 made'
 ok 'and names the log' grep -q ' log: .*/x.log' "$work/out"
 ok 'a status without a failed check is a failure' judges 1 '1 1 0' status
-ok 'which is told' said FAIL '.*/status: exit status 3'
-ok 'so is a signal' judges 1 '1 1 0' killed
-ok 'and told' said FAIL '.*/killed: killed by signal 9'
+ok 'with the status' said FAIL '.*/status: exit status 3'
+ok 'a signal is a failure, too' judges 1 '1 1 0' killed
+ok 'with its number' said FAIL '.*/killed: killed by signal 9'
 ok 'a program that bails out fails' judges 1 '0 1 0' bail
 ok 'a program without a plan fails' judges 1 '0 1 0' silent
 ok 'an empty plan with a reason is a skip' judges 0 '0 0 1' none
 ok 'rig tap adds up its programs' judges 1 '3 1 5' good none status good
 ok 'a program that cannot be run fails' judges 1 '0 1 0' missing
-ok 'and says why' said FAIL '.*/missing: .*No such file'
+ok 'with the reason' said FAIL '.*/missing: .*No such file'
 
 plan "$number"

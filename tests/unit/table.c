@@ -65,7 +65,7 @@ static void accept(void)
 	char words[64];
 
 	if (!tap_is(read_text(&t, text), 0, "a table is read") || !tap_is(t.n, 4, "all of it"))
-		tap_bail("it is not understood: %s", said);
+		tap_bail("it is refused: %s", said);
 	tap_ok(!*said, "without a message");
 	tap_ok(!strcmp(t.tests[0].name, "one") && !strcmp(t.tests[0].group, "group") &&
 		       t.tests[0].timeout_s == 5 && t.tests[0].kvm == (KVM_STOCK | KVM_PATCHED),
@@ -88,7 +88,7 @@ static void accept(void)
 	       "log= has its why=");
 	tap_ok(t.tests[1].paging == (PAGING_TDP | PAGING_SHADOW) &&
 		       t.tests[2].paging == PAGING_NONE && t.tests[3].paging == PAGING_SHADOW,
-	       "both ways of paging, unless there is no KVM or one is named");
+	       "nested and shadow paging, unless KVM is not loaded or one is named");
 	tap_ok(t.tests[0].paging == (PAGING_TDP | PAGING_TDP_MMU0 | PAGING_SHADOW),
 	       "tdp_mmu=both adds the shadow MMU for nested paging");
 	tap_ok(!strcmp(paging_params(PAGING_TDP_MMU0)[0], "kvm.tdp_mmu=0") &&
@@ -143,7 +143,7 @@ static void refuse(void)
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		tap_is(read_text(&t, bad[i].text), -1, "refused: %s", bad[i].text);
-		tap_ok(strstr(said, bad[i].why), "it says why: %s", said);
+		tap_ok(strstr(said, bad[i].why), "the message: %s", said);
 		table_free(&t);
 	}
 }
@@ -160,14 +160,14 @@ static void too_much(void)
 	for (i = 0; i < 100; i++)
 		n += sprintf(text + n, " x");
 	tap_is(read_text(&t, text), -1, "100 words are too many");
-	tap_ok(strstr(said, "too many words"), "it says so: %s", said);
+	tap_ok(strstr(said, "too many words"), "the message: %s", said);
 	table_free(&t);
 
 	n = sprintf(text, "a g 1 both VAR=");
 	memset(text + n, 'x', 4000);
 	strcpy(text + n + 4000, "\n");
 	tap_is(read_text(&t, text), -1, "so are 4000 characters");
-	tap_ok(strstr(said, ":1: the line is too long"), "it says so: %s", said);
+	tap_ok(strstr(said, ":1: the line is too long"), "the message: %s", said);
 	table_free(&t);
 
 	for (i = 0; i < HOST_EXTRA; i++)
