@@ -22,7 +22,7 @@ $(B)/demo/scene.elf: $(B)/demo/scene_guest.o vmm/guest/guest.ld
 	$(CC) -m64 $(GUEST_LDFLAGS) -Wl,-Ttext=0x201000 -o $@ $<
 
 $(B)/demo/scene.bin: $(B)/demo/scene.elf
-	objcopy -O binary $< $@
+	$(OBJCOPY) -O binary $< $@
 
 $(B)/demo/scene_blob.o: demo/scene_blob.S $(B)/demo/scene.bin
 	$(CC) -Wa,-I,$(B)/demo -c -o $@ $<

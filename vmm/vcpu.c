@@ -43,14 +43,18 @@
 
 static uint64_t get_msr(struct vcpu *v, uint32_t msr)
 {
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} msrs = { .head.nmsrs = 1, .entry.index = msr };
+	struct kvm_msrs *msrs = calloc(1, sizeof(*msrs) + sizeof(msrs->entries[0]));
+	uint64_t value;
 
-	if (VMM_MUST(vmm_ioctl(v->fd, KVM_GET_MSRS, &msrs)) != 1)
+	if (!msrs)
+		vmm_die("out of memory");
+	msrs->nmsrs = 1;
+	msrs->entries[0].index = msr;
+	if (VMM_MUST(vmm_ioctl(v->fd, KVM_GET_MSRS, msrs)) != 1)
 		vmm_die("KVM_GET_MSRS: no MSR 0x%x", msr);
-	return msrs.entry.data;
+	value = msrs->entries[0].data;
+	free(msrs);
+	return value;
 }
 
 static void set_cpuid(struct vcpu *v)

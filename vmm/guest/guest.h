@@ -113,8 +113,8 @@ struct guest_block {
  * The guest program starts with its exception stubs, one for each vector; the entry point
  * follows.
  */
-#define GUEST_VECTORS	32u
-#define GUEST_STUB_SIZE 16u
+#define GUEST_VECTORS	32 /* no suffix: start.S uses both numbers */
+#define GUEST_STUB_SIZE 16
 #define GUEST_ENTRY	(GUEST_VECTORS * GUEST_STUB_SIZE)
 
 /* Selectors in the GDT. */

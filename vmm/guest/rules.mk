@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # vmm/guest/rules.mk - the bare-metal guest program, one flat image for each mode, embedded into libvmm.
 
+OBJCOPY ?= objcopy
+
 GUEST_BINS := $(foreach m,16 32 64,$(B)/guest/guest$(m).bin)
+# GCC needs to be told not to make calls of memset() and strlen() out of loops; clang does not.
+GUEST_NO_IDIOMS := $(shell $(CC) -Werror -fno-tree-loop-distribute-patterns -fsyntax-only -x c \
+	/dev/null 2>/dev/null && echo -fno-tree-loop-distribute-patterns)
 GUEST_CFLAGS := -std=gnu11 -Os -g -Wall -Wextra -Werror -I. -MMD -ffreestanding -fno-pic \
 	-fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none -mno-red-zone \
-	-mgeneral-regs-only -fno-tree-loop-distribute-patterns
-GUEST_LDFLAGS := -nostdlib -static -no-pie -Wl,--build-id=none -Wl,-T,vmm/guest/guest.ld
+	-mgeneral-regs-only $(GUEST_NO_IDIOMS)
+GUEST_LDFLAGS := -nostdlib -static -Wl,-no-pie -Wl,--build-id=none -Wl,-T,vmm/guest/guest.ld
 
 # The text addresses are those of vmm/guest/guest.h.
 $(B)/guest/guest16.elf: GUEST_MODE := -m16 -DGUEST_REAL
@@ -32,4 +37,4 @@ $(eval $(call guest_rule,32))
 $(eval $(call guest_rule,64,svm vmx))
 
 $(B)/guest/%.bin: $(B)/guest/%.elf
-	objcopy -O binary $< $@
+	$(OBJCOPY) -O binary $< $@
