@@ -1,9 +1,29 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# tool/rules.mk - kvm-pfnmap, the command for this machine; linked to libvmm, libdrm and libkmod.
+# tool/rules.mk - kvm-pfnmap, the command for this machine. Links libvmm, libdrm and libkmod; uses the
+# header of libgbm where there is one, and loads that library at run time.
 
 TOOL := $(B)/bin/kvm-pfnmap
 TOOL_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard tool/*.c)) $(B)/tool/kernels.o
-TOOL_FLAGS := -isystem /usr/include/libdrm -DTOOL_VERSION_=$(VERSION)
+
+# Where the libraries are, asked once and only when they are needed; without pkg-config, where most
+# distributions have them.
+PKG_CONFIG ?= pkg-config
+TOOL_LIBDIRS = $(eval TOOL_LIBDIRS := $(patsubst -I%,-isystem %,$(or \
+	$(shell $(PKG_CONFIG) --cflags libdrm libkmod 2>/dev/null),-I/usr/include/libdrm) \
+	$(shell $(PKG_CONFIG) --cflags gbm 2>/dev/null)))$(TOOL_LIBDIRS)
+TOOL_LIBS = $(eval TOOL_LIBS := $(or \
+	$(shell $(PKG_CONFIG) --libs libdrm libkmod 2>/dev/null),-ldrm -lkmod) -ldl -lpthread)$(TOOL_LIBS)
+TOOL_FLAGS = $(TOOL_LIBDIRS) -DTOOL_VERSION_=$(VERSION)
+
+# One line about what is missing, instead of the compiler's.
+lacks = $(shell $(CC) $(CFLAGS) $(TOOL_LIBDIRS) -fsyntax-only -include $(1) -x c /dev/null \
+	2>/dev/null || echo $(2))
+lacked = $(call lacks,xf86drm.h,libdrm-dev) $(call lacks,libkmod.h,libkmod-dev)
+$(B)/tool/libraries: tool/rules.mk
+	$(if $(strip $(lacked)),$(error kvm-pfnmap needs headers that are missing; on Debian: \
+		apt install $(strip $(lacked))))
+	mkdir -p $(@D)
+	touch $@
 
 # The supported kernels as they are in kernels.conf, the one list.
 $(B)/tool/kernels.c: kernels.conf tool/rules.mk
@@ -18,11 +38,11 @@ $(B)/tool/kernels.o: $(B)/tool/kernels.c
 	$(CC) $(CFLAGS) -Wno-missing-field-initializers -c -o $@ $<
 
 $(TOOL_OBJS): override CFLAGS += $(TOOL_FLAGS)
-$(TOOL_OBJS): VERSION tool/rules.mk
+$(TOOL_OBJS): VERSION tool/rules.mk | $(B)/tool/libraries
 
 $(TOOL): $(TOOL_OBJS) $(LIBVMM)
 	mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ -ldrm -lkmod -ldl -lpthread
+	$(CC) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS)
 
 .PHONY: tool
 tool: $(TOOL)
