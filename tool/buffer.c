@@ -8,8 +8,8 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <gbm.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +22,11 @@
 #include <radeon_drm.h>
 #include <xf86drm.h>
 #include <xf86drmMode.h>
+
+#if !defined(NO_GBM) && __has_include(<gbm.h>)
+#include <gbm.h>
+#define HAVE_GBM
+#endif
 
 #include "tool/buffer.h"
 #include "tool/tool.h"
@@ -129,6 +134,7 @@ static enum buffer_status nouveau(struct buffer *b, int fd)
 	return map(b, fd, create.info.map_handle, BUFFER_SIZE);
 }
 
+#ifdef HAVE_GBM
 /* A linear GBM buffer, mapped by its dma-buf, as a VMM does it. */
 static enum buffer_status gbm(struct buffer *b, int fd)
 {
@@ -140,8 +146,9 @@ static enum buffer_status gbm(struct buffer *b, int fd)
 	struct gbm_bo *bo;
 	int buf;
 
-	/* A cache of shaders would be root's in the home of whoever uses sudo. */
+	/* Otherwise root leaves a shader cache in the home directory of the user of sudo. */
 	setenv("MESA_SHADER_CACHE_DISABLE", "true", 1);
+	b->no_library = !lib;
 	if (!lib)
 		return fail(b, BUFFER_NONE,
 			    "a render node needs libgbm.so.1 (package libgbm1), which is missing");
@@ -157,12 +164,20 @@ static enum buffer_status gbm(struct buffer *b, int fd)
 	if (!bo)
 		return fail(b, BUFFER_NONE, "GBM makes no linear buffer of it: %s",
 			    strerror(errno));
-	/* Not by gbm_bo_get_fd(): of some drivers that one cannot be mapped to write. */
+	/* Not gbm_bo_get_fd(): what it returns cannot be mapped writable with some drivers. */
 	if (drmPrimeHandleToFD(fd, get_handle(bo).u32, DRM_CLOEXEC | DRM_RDWR, &buf))
 		return fail_errno(b, "DRM_IOCTL_PRIME_HANDLE_TO_FD");
 	b->video = true;
 	return map(b, buf, 0, BUFFER_SIZE);
 }
+#else
+static enum buffer_status gbm(struct buffer *b, int fd)
+{
+	(void)fd;
+	return fail(b, BUFFER_NONE,
+		    "a render node needs GBM, without which this kvm-pfnmap was built");
+}
+#endif
 
 /* Drivers that are asked by a call of their own. */
 static const struct {

@@ -17,9 +17,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -72,7 +72,7 @@ static const char *const stats[] = { "pages_4k", "pages_2m", "pages_1g" };
 
 struct record {
 	enum verdict verdict;
-	bool video; /* as struct buffer says */
+	bool video, no_library; /* as struct buffer says */
 	char what[96];
 	char reason[400];
 	enum stage stage;
@@ -133,6 +133,7 @@ static bool allocate(const struct target *t, struct record *r, struct buffer *b)
 
 	snprintf(r->what, sizeof(r->what), "%s", b->what);
 	r->video = b->video;
+	r->no_library = b->no_library;
 	if (status == BUFFER_OK) {
 		r->pages = b->size / BUFFER_PAGE;
 		return true;
@@ -395,7 +396,7 @@ static void run(const struct target *t, struct record *r, unsigned int timeout_s
 		end_with(parent);
 		child(t, r);
 	}
-	pidfd = pid < 0 ? -1 : pidfd_open(pid, 0);
+	pidfd = pid < 0 ? -1 : (int)syscall(SYS_pidfd_open, pid, 0);
 	if (pidfd < 0) {
 		SAY(r, "no process for it: %s", strerror(errno));
 		if (pid > 0 && !kill(pid, SIGKILL))
@@ -558,7 +559,7 @@ static void advise(const struct target *t, const struct record *r, const struct 
 		advise_no_kvm(s, text, size);
 		break;
 	case NO_BUFFER:
-		if (strstr(r->reason, "libgbm1"))
+		if (r->no_library)
 			snprintf(text, size, "install it, or probe the driver's other node");
 		else if (t->kind == NODE && !strncmp(r->what, "GBM", 3))
 			snprintf(text, size, "probe the driver's other node, /dev/dri/card*");

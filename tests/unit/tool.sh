@@ -109,6 +109,36 @@ tool --json probe --drm "$none"
 ok 'right usage: --json probe' ends_with 4 '"verdict": "no_buffer"'
 ok 'which is JSON' "$IS_JSON" "$work/stdout"
 
+# ---- a render node, without libgbm ----
+
+# render SUFFIX ARGUMENT...: probe by one of the programs for which /dev/null is a render node. Its
+# libgbm is a file that cannot be loaded.
+mkdir "$work/lib"
+: >"$work/lib/libgbm.so.1"
+render() {
+	status=0
+	LD_LIBRARY_PATH=$work/lib "$TOOL$1" probe "$2" --drm /dev/null >"$work/stdout" 2>"$work/stderr" </dev/null ||
+		status=$?
+	tr -s ' \n' ' ' <"$work/stdout" >"$work/out"
+}
+
+# finds TEXT: in the last report, whatever its line breaks; with the exit status of no buffer.
+finds() {
+	ends 4 && grep -qF -- "$1" "$work/out"
+}
+
+render -node --timeout=30
+ok 'a render node, and libgbm is missing' finds \
+	'a render node needs libgbm.so.1 (package libgbm1), which is missing'
+ok 'says what to do' finds 'to do install it, or probe the driver'
+render -no-gbm --timeout=30
+ok 'a render node, and the program was built without GBM' finds \
+	'GBM buffer of stub result not mappable: a render node needs GBM, without which this kvm-pfnmap was built'
+ok 'says what to do' finds "to do probe the driver's other node, /dev/dri/card*"
+render -no-gbm --json
+ok 'the same in JSON' finds '"verdict": "no_buffer"'
+ok 'which is JSON' "$IS_JSON" "$work/stdout"
+
 # ---- status ----
 
 # Of a kernel that nobody runs.
