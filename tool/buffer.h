@@ -18,10 +18,10 @@
 struct buffer {
 	void *map; /* shared, readable and writable */
 	uint64_t size;
-	bool keep;     /* the content is somebody's and has to be put back */
-	bool video;    /* may lie in video memory, which has no struct page: every KVM maps that */
+	bool keep;  /* the content is somebody's and has to be put back */
+	bool video; /* may lie in video memory, which has no struct page: every KVM maps that */
 	bool no_library; /* libgbm is needed and not installed */
-	char what[96]; /* "dumb buffer of bochs-drm" */
+	char what[96];	 /* "dumb buffer of bochs-drm" */
 	char error[256];
 };
 

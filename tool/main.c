@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,10 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "tool/text.h"
 #include "tool/tool.h"
-
-#define COLUMNS 100
-#define LABEL	13
 
 static const char help[] =
 	"usage: kvm-pfnmap probe [--drm NODE | --file PATH[:OFFSET:SIZE] | --all] [--timeout SECONDS]\n"
@@ -41,66 +40,6 @@ static const char help[] =
 	"             1 KVM refuses the memory;    4 there is no such device or file, or it gives no\n"
 	"               the modules stay             buffer that can be mapped\n"
 	"             2 wrong usage                5 it hangs, loses data or fails otherwise\n";
-
-void complain(const char *fmt, ...)
-{
-	char text[4 * PATH_MAX];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	fprintf(stderr, "kvm-pfnmap: %s\n", printable(text));
-}
-
-char *printable(char *text)
-{
-	for (char *p = text; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f ||
-		    ((unsigned char)*p == 0xc2 && (unsigned char)p[1] >= 0x80 &&
-		     (unsigned char)p[1] < 0xa0))
-			*p = '?';
-	return text;
-}
-
-bool read_line(const char *path, char *text, size_t size)
-{
-	FILE *f = fopen(path, "re");
-	bool ok = f && fgets(text, (int)size, f);
-
-	if (ok)
-		text[strcspn(text, "\n")] = '\0';
-	else
-		text[0] = '\0';
-	if (f)
-		fclose(f);
-	return ok;
-}
-
-void print_wrapped(const char *label, const char *words)
-{
-	char copy[4 * PATH_MAX], *text = copy;
-	size_t column = LABEL;
-
-	snprintf(copy, sizeof(copy), "%s", words);
-	printable(copy);
-	printf("%-*s", LABEL, label);
-	while (*text) {
-		size_t len = strcspn(text, " ");
-
-		if (column > LABEL && column + 1 + len > COLUMNS) {
-			printf("\n%*s", LABEL, "");
-			column = LABEL;
-		} else if (column > LABEL) {
-			putchar(' ');
-			column++;
-		}
-		printf("%.*s", (int)len, text);
-		column += len;
-		text += len + (text[len] == ' ');
-	}
-	putchar('\n');
-}
 
 static int usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 static int usage(const char *fmt, ...)

@@ -17,6 +17,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "tool/modules.h"
+#include "tool/text.h"
 #include "tool/tool.h"
 
 #define OWN_PARAMETER "allow_unsafe_mappings"

@@ -26,11 +26,12 @@
 
 #include "tool/buffer.h"
 #include "tool/json.h"
+#include "tool/modules.h"
+#include "tool/text.h"
 #include "tool/tool.h"
 #include "vmm/vmm.h"
 
-#define KVM_DEVICE "/dev/kvm"
-#define SLOT	   1u
+#define SLOT 1u
 /* In the GiB that the guest runs in: it needs no page tables more, that KVM would have to map. */
 #define GPA	    (1ull << 29)
 #define HUGE_PAGE   (2ull << 20)

@@ -16,7 +16,10 @@
 #include <unistd.h>
 
 #include "tool/json.h"
+#include "tool/modules.h"
+#include "tool/text.h"
 #include "tool/tool.h"
+#include "tool/users.h"
 
 struct reload {
 	struct kmod_ctx *ctx;

@@ -18,7 +18,10 @@
 #include <unistd.h>
 
 #include "tool/json.h"
+#include "tool/modules.h"
+#include "tool/text.h"
 #include "tool/tool.h"
+#include "tool/users.h"
 
 #define PACKAGE	    "kvm-pfnmap"
 #define EFIVARS	    "/sys/firmware/efi/efivars/"

@@ -12,7 +12,9 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "tool/text.h"
 #include "tool/tool.h"
+#include "tool/users.h"
 
 /* Of /dev/kvm, whatever its name. */
 #define KVM_MAJOR 10
