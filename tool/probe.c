@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
-#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,7 +17,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -29,6 +27,7 @@
 #include "tool/modules.h"
 #include "tool/text.h"
 #include "tool/tool.h"
+#include "tool/verdict.h"
 #include "vmm/vmm.h"
 
 #define SLOT 1u
@@ -39,59 +38,6 @@
 #define GUEST_SEED  0x1000000ull
 #define HOST_SEED   0x2000000ull
 #define MAX_TARGETS 64
-
-enum verdict {
-	WORKS,
-	REFUSED,    /* KVM_RUN: Bad address, and the host can use the page */
-	PERMISSION, /* for KVM or the device */
-	NO_KVM,
-	NO_BUFFER,
-	HANGS,
-	CORRUPT, /* one side does not see what the other wrote */
-	FAILED,
-};
-
-static const struct {
-	const char *name; /* for JSON */
-	enum exit_code code;
-} verdicts[] = {
-	[WORKS] = { "works", EXIT_OK },
-	[REFUSED] = { "refused", EXIT_REFUSED },
-	[PERMISSION] = { "no_permission", EXIT_NO_ACCESS },
-	[NO_KVM] = { "no_kvm", EXIT_NO_ACCESS },
-	[NO_BUFFER] = { "no_buffer", EXIT_NO_BUFFER },
-	[HANGS] = { "hangs", EXIT_BROKEN },
-	[CORRUPT] = { "corrupt", EXIT_BROKEN },
-	[FAILED] = { "failed", EXIT_BROKEN },
-};
-
-/* What the child is at. */
-enum stage { STAGE_ALLOCATE, STAGE_CREATE, STAGE_GUEST, STAGE_HOST };
-
-static const char *const sizes[] = { "4 KiB", "2 MiB", "1 GiB" };
-static const char *const stats[] = { "pages_4k", "pages_2m", "pages_1g" };
-
-struct record {
-	enum verdict verdict;
-	bool video, no_library; /* as struct buffer says */
-	char what[96];
-	char reason[400];
-	enum stage stage;
-	uint32_t page;			   /* where the child is */
-	uint32_t pages, tried, usable;	   /* of the buffer */
-	uint32_t first_bad;		   /* page; valid with REFUSED */
-	int64_t runs;			   /* KVM_RUN calls */
-	int64_t exits;			   /* by KVM's count; -1: unknown */
-	int64_t mapped[ARRAY_SIZE(sizes)]; /* entries of each size for the buffer; -1: unknown */
-};
-
-enum kind { NODE, FILE_PART, ANONYMOUS };
-
-struct target {
-	enum kind kind;
-	const char *name;
-	const struct file_spec *spec;
-};
 
 #define SAY(r, ...) snprintf((r)->reason, sizeof((r)->reason), __VA_ARGS__)
 
@@ -170,8 +116,8 @@ static void count(struct record *r, struct vm *vm, struct vcpu *v, const int64_t
 	r->exits = vcpu_stat(v, "exits");
 	if (r->exits < 0)
 		r->exits = -1;
-	for (size_t i = 0; i < ARRAY_SIZE(stats); i++) {
-		int64_t n = vm_stat(vm, stats[i]);
+	for (size_t i = 0; i < PAGE_SIZES; i++) {
+		int64_t n = vm_stat(vm, page_stats[i]);
 
 		r->mapped[i] = n < 0 || before[i] < 0 ? -1 : n > before[i] ? n - before[i] : 0;
 	}
@@ -264,7 +210,7 @@ static bool try_page(struct record *r, struct vcpu *v, uint64_t *page, uint64_t 
 
 static void __attribute__((noreturn)) child(const struct target *t, struct record *r)
 {
-	int64_t before[ARRAY_SIZE(stats)];
+	int64_t before[PAGE_SIZES];
 	struct buffer b = { 0 };
 	struct vcpu *v;
 	struct vm *vm;
@@ -278,8 +224,8 @@ static void __attribute__((noreturn)) child(const struct target *t, struct recor
 	v = vcpu_create(vm, VCPU_LONG);
 	VMM_MUST(guest_call(v, &(struct guest_cmd){ .op = GUEST_NOP }, NULL));
 	r->runs++;
-	for (size_t i = 0; i < ARRAY_SIZE(stats); i++)
-		before[i] = vm_stat(vm, stats[i]);
+	for (size_t i = 0; i < PAGE_SIZES; i++)
+		before[i] = vm_stat(vm, page_stats[i]);
 	/* Only at equal offsets in 2 MiB can KVM map large pages. */
 	gpa = GPA + ((uintptr_t)b.map & (HUGE_PAGE - 1));
 	VMM_MUST(vm_slot_set(vm, SLOT, gpa, b.size, b.map, 0));
@@ -418,292 +364,6 @@ static void run(const struct target *t, struct record *r, unsigned int timeout_s
 		close(pidfd);
 	if (messages >= 0)
 		close(messages);
-}
-
-/* ---- words ---- */
-
-static void headline(const struct record *r, const struct kvm_state *s, char *text, size_t size)
-{
-	bool nested = s->paging == PAGING_NESTED;
-
-	switch (r->verdict) {
-	case WORKS:
-		snprintf(text, size,
-			 "works: guest and host see each other's writes in all %u pages%s",
-			 r->pages,
-			 r->video ? "; but they may lie in video memory, which any KVM takes" : "");
-		break;
-	case REFUSED:
-		if (r->usable == 1 && r->first_bad == 1)
-			snprintf(text, size, "first page only, then Bad address: ");
-		else if (r->usable)
-			snprintf(text, size, "Bad address, only %u of %u pages work: ", r->usable,
-				 r->pages);
-		else
-			snprintf(text, size, "Bad address: ");
-		/* With nested paging kvm-pfnmap has no such reason. */
-		snprintf(text + strlen(text), size - strlen(text), "KVM refuses this memory%s",
-			 s->kvm.patched && nested ?
-				 "" :
-				 ", as it does where pages have no reference counts");
-		break;
-	case PERMISSION:
-		snprintf(text, size, "no permission: %s", r->reason);
-		break;
-	case NO_KVM:
-		snprintf(text, size, "no KVM: %s", r->reason);
-		break;
-	case NO_BUFFER:
-		snprintf(text, size, "not mappable: %s", r->reason);
-		break;
-	case HANGS:
-		snprintf(text, size, "hangs: %s", r->reason);
-		break;
-	case CORRUPT:
-		snprintf(text, size, "loses data: %s", r->reason);
-		break;
-	case FAILED:
-		snprintf(text, size, "failed: %s", r->reason);
-		break;
-	}
-}
-
-/* Which group has the device that cannot be opened? */
-static void advise_permission(const char *path, char *text, size_t size)
-{
-	struct group *group = NULL;
-	bool allowed = !geteuid();
-	struct stat st;
-
-	if (!stat(path, &st) && (st.st_mode & 0060) == 0060) {
-		group = getgrgid(st.st_gid);
-		allowed |= group_member(st.st_gid);
-	}
-	if (allowed)
-		snprintf(text, size,
-			 "the file's mode allows it: the rules of a container, a service or a "
-			 "security module do not");
-	else if (group && strcmp(group->gr_name, "root"))
-		snprintf(text, size, "as root: usermod -aG %s USER; then log in again",
-			 group->gr_name);
-	else
-		snprintf(text, size, "run it as root, or as a user who may open it");
-}
-
-static void advise_no_kvm(const struct kvm_state *s, char *text, size_t size)
-{
-	if (s->kvm.builtin && !s->vendor.there)
-		snprintf(text, size,
-			 "KVM is built into this kernel: look into dmesg; often virtualization is "
-			 "switched off in the firmware's setup, or this is a container");
-	else if (!s->vendor.there)
-		snprintf(text, size,
-			 "as root: modprobe %s; if that fails, dmesg says why: often that "
-			 "virtualization is switched off in the firmware's setup",
-			 s->vendor.name);
-	else
-		snprintf(text, size,
-			 "KVM is loaded, so that a container without " KVM_DEVICE
-			 " or another hypervisor may be the reason");
-}
-
-static void advise_refused(const struct kvm_state *s, char *text, size_t size)
-{
-	if (s->paging == PAGING_SHADOW && (s->kvm.patched || s->support == SUPPORT_YES))
-		snprintf(text, size, "load %s with %s=1: without nested paging no KVM takes it%s",
-			 s->vendor.name, strcmp(s->vendor.name, "kvm_amd") ? "ept" : "npt",
-			 s->kvm.patched ? "" : "; then install kvm-pfnmap-dkms");
-	else if (s->kvm.patched)
-		snprintf(text, size,
-			 "these modules should take it, unless the driver maps it with large "
-			 "pages on 6.1: please report this output");
-	else if (s->kvm.next.patched)
-		snprintf(text, size,
-			 "kvm-pfnmap's modules are installed but not loaded: as root, "
-			 "kvm-pfnmap reload, or reboot");
-	else if (s->support == SUPPORT_YES)
-		snprintf(text, size,
-			 "install kvm-pfnmap-dkms; then as root: kvm-pfnmap reload, "
-			 "or reboot");
-	else if (s->support == SUPPORT_TOO_OLD)
-		snprintf(text, size,
-			 "update the kernel, this version is too old for kvm-pfnmap; "
-			 "then install kvm-pfnmap-dkms");
-	else if (release_at_least(s->release, 6, 13))
-		snprintf(text, size,
-			 "Linux 6.13 and later should take it: please report this "
-			 "output");
-	else
-		snprintf(text, size,
-			 "run Linux 6.13 or later, or a kernel that kvm-pfnmap "
-			 "supports (kvm-pfnmap status names them)");
-}
-
-/* What to do about it; empty: nothing. */
-static void advise(const struct target *t, const struct record *r, const struct kvm_state *s,
-		   char *text, size_t size)
-{
-	text[0] = '\0';
-	switch (r->verdict) {
-	case WORKS:
-		break;
-	case REFUSED:
-		advise_refused(s, text, size);
-		break;
-	case PERMISSION:
-		advise_permission(r->pages ? KVM_DEVICE :
-				  t->spec  ? t->spec->path :
-					     t->name,
-				  text, size);
-		break;
-	case NO_KVM:
-		advise_no_kvm(s, text, size);
-		break;
-	case NO_BUFFER:
-		if (r->no_library)
-			snprintf(text, size, "install it, or probe the driver's other node");
-		else if (t->kind == NODE && !strncmp(r->what, "GBM", 3))
-			snprintf(text, size, "probe the driver's other node, /dev/dri/card*");
-		break;
-	case HANGS:
-	case CORRUPT:
-	case FAILED:
-		snprintf(text, size, "look into dmesg; please report this output");
-		break;
-	}
-}
-
-static void sizes_text(const struct record *r, char *text, size_t size)
-{
-	size_t len = 0;
-
-	text[0] = '\0';
-	if (r->mapped[0] < 0) {
-		snprintf(text, size, "page sizes unknown");
-		return;
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(sizes) && len < size; i++)
-		if (r->mapped[i])
-			len += snprintf(text + len, size - len, "%s%s (%lld)",
-					len ? ", " : "page sizes ", sizes[i],
-					(long long)r->mapped[i]);
-	if (!len)
-		snprintf(text, size, "nothing mapped");
-}
-
-static void print_host(const struct kvm_state *s)
-{
-	char text[PATH_MAX + 256], kind[96];
-
-	kernel_text(s, text, sizeof(text));
-	print_wrapped("host", text);
-	if (!s->kvm.there) {
-		print_wrapped("KVM", "not loaded");
-		return;
-	}
-	snprintf(text, sizeof(text), "%s, %s, %s paging",
-		 kind_text(s->kvm.patched, s->kvm.version, kind, sizeof(kind)),
-		 s->kvm.builtin	     ? "built into the kernel" :
-		 s->kvm.file.path[0] ? s->kvm.file.path :
-				       "of a file that is not found",
-		 s->paging == PAGING_NESTED ? "nested" :
-		 s->paging == PAGING_SHADOW ? "shadow" :
-					      "unknown");
-	print_wrapped("KVM", text);
-}
-
-static void print_record(const struct target *t, const struct record *r, const struct kvm_state *s)
-{
-	char text[1024], mapped[128];
-
-	if (strcmp(t->name, r->what) && r->what[0])
-		printf("\n%s, %s\n", t->name, r->what);
-	else
-		printf("\n%s\n", t->name);
-	headline(r, s, text, sizeof(text));
-	print_wrapped("  result", text);
-	if (r->runs > 1) {
-		sizes_text(r, mapped, sizeof(mapped));
-		if (r->exits >= 0)
-			snprintf(text, sizeof(text), "%u of %u pages tried, %lld exits, %s",
-				 r->tried, r->pages, (long long)r->exits, mapped);
-		else
-			snprintf(text, sizeof(text), "%u of %u pages tried, %lld runs, %s",
-				 r->tried, r->pages, (long long)r->runs, mapped);
-		print_wrapped("  seen", text);
-	}
-	advise(t, r, s, text, sizeof(text));
-	if (text[0])
-		print_wrapped("  to do", text);
-}
-
-static void write_host(struct json *j, const struct kvm_state *s)
-{
-	json_open(j, "kernel", '{');
-	json_string(j, "release", s->release);
-	json_string(j, "debian_version", s->debian[0] ? s->debian : NULL);
-	json_close(j, '}');
-	json_open(j, "kvm", '{');
-	json_bool(j, "loaded", s->kvm.there && !s->kvm.builtin);
-	json_bool(j, "builtin", s->kvm.builtin);
-	json_string(j, "kind", !s->kvm.there ? NULL : s->kvm.patched ? "kvm-pfnmap" : "stock");
-	json_string(j, "version", s->kvm.version[0] ? s->kvm.version : NULL);
-	json_string(j, "path", s->kvm.file.path[0] ? s->kvm.file.path : NULL);
-	json_string(j, "paging",
-		    s->paging == PAGING_NESTED ? "nested" :
-		    s->paging == PAGING_SHADOW ? "shadow" :
-						 NULL);
-	json_close(j, '}');
-}
-
-static void write_record(struct json *j, const struct target *t, const struct record *r,
-			 const struct kvm_state *s)
-{
-	char text[1024];
-
-	json_open(j, NULL, '{');
-	json_string(j, "name", t->name);
-	json_string(j, "memory", r->what[0] ? r->what : NULL);
-	json_string(j, "verdict", verdicts[r->verdict].name);
-	headline(r, s, text, sizeof(text));
-	json_string(j, "text", text);
-	advise(t, r, s, text, sizeof(text));
-	json_string(j, "advice", text[0] ? text : NULL);
-	json_string(j, "reason", r->reason[0] ? r->reason : NULL);
-	json_bool(j, "maybe_video_memory", r->video);
-	json_int(j, "pages", r->pages);
-	json_int(j, "pages_tried", r->tried);
-	json_int(j, "pages_usable", r->usable);
-	json_count(j, "first_bad_page", r->verdict == REFUSED ? (long long)r->first_bad : -1);
-	json_int(j, "kvm_run_calls", r->runs);
-	json_count(j, "exits", r->exits);
-	json_open(j, "mapped", '{');
-	for (size_t i = 0; i < ARRAY_SIZE(stats); i++)
-		json_count(j, stats[i], r->mapped[i]);
-	json_close(j, '}');
-	json_close(j, '}');
-}
-
-/*
- * One status for them all: the worst that was found. Nodes that give no buffer, or are somebody
- * else's, count only when there is no other, and ordinary memory, which works everywhere, proves
- * nothing by working.
- */
-static enum exit_code sum_up(const struct target *targets, const struct record *records, size_t n)
-{
-	static const enum exit_code order[] = { EXIT_BROKEN, EXIT_REFUSED, EXIT_NO_ACCESS };
-	bool works = false, locked = false;
-
-	for (size_t o = 0; o < ARRAY_SIZE(order); o++)
-		for (size_t i = 0; i < n; i++)
-			if (verdicts[records[i].verdict].code == order[o] &&
-			    !(records[i].verdict == PERMISSION && !records[i].pages))
-				return order[o];
-	for (size_t i = 0; i < n; i++) {
-		works |= records[i].verdict == WORKS && targets[i].kind != ANONYMOUS;
-		locked |= records[i].verdict == PERMISSION;
-	}
-	return works ? EXIT_OK : locked ? EXIT_NO_ACCESS : EXIT_NO_BUFFER;
 }
 
 int cmd_probe(const struct options *opts)
