@@ -7,7 +7,7 @@
  */
 #include <stdbool.h>
 
-#include "vmm/guest/payload.h"
+#include "vmm/guest/nested.h"
 
 static uint64_t read_words(const struct guest_cmd *c)
 {

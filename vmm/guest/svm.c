@@ -6,7 +6,7 @@
  * Offsets and bits are those of the AMD64 Architecture Programmer's Manual, volume 2, appendix
  * B.
  */
-#include "vmm/guest/payload.h"
+#include "vmm/guest/nested.h"
 
 #define MSR_EFER	0xc0000080u
 #define EFER_SVME	(1u << 12)

@@ -7,7 +7,7 @@
  */
 #include <stdbool.h>
 
-#include "vmm/guest/payload.h"
+#include "vmm/guest/nested.h"
 
 #define MSR_FEATURE_CONTROL 0x03au
 #define FEATURE_LOCKED	    (1u << 0)
