@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kvm-pfnmap probe --file: of the exporter's memory and of ordinary files it says what works and
- * what not, leaves every byte as it was, and has a clear line for all that cannot be probed.
+ * kvm-pfnmap probe --file reports which pages of the exporter's memory and of ordinary files work,
+ * leaves every byte as it was, and says clearly why something cannot be probed.
  *
- * Contract: 3, 7, in the words of the tool. Seen to fail: with a tool that does not put the content
- * back; with one that waits for a driver for ever.
+ * Contract: 3, 7, as reported by the tool. Seen to fail: with a tool that does not restore the
+ * content; with one that waits forever for a driver.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -20,8 +20,8 @@
 
 static struct tool t;
 
-static const char *const refused = "KVM refuses this memory, as it does where pages have no "
-				   "reference counts ";
+static const char *const refused = "KVM refuses this memory, as it does with non-refcounted "
+				   "pages ";
 
 /* part: ":OFFSET:SIZE" or nothing. */
 static void probe(const char *path, const char *part)
@@ -32,7 +32,7 @@ static void probe(const char *path, const char *part)
 	tool_run(&t, "probe", "--file", file);
 }
 
-/* The buffer with the name, with a word of its own in each page. */
+/* Open the named buffer, and write a different word into each page. */
 static void open_buffer(struct buf *b, const struct pfnmap_create *spec)
 {
 	buf_open_named(b, spec);
@@ -76,35 +76,36 @@ static void test_small(void)
 
 	probe(PFNMAP_BUFFER_PATH, ":0x8000:16K");
 	if (kit_takes_all())
-		tool_ok(&t, 0, "works: .* in all 4 pages ", "a piece of them");
+		tool_ok(&t, 0, "works: .* in all 4 pages ", "a part of them");
 	else
 		tool_ok(&t, 1, "first page only, then Bad address: .* 4 of 4 pages tried, ",
-			"a piece of them");
-	tap_ok(unchanged(&b), "a piece of them: the content is what it was");
+			"a part of them");
+	tap_ok(unchanged(&b), "a part of them: the content is what it was");
 	probe(PFNMAP_BUFFER_PATH, ":36K:4K");
 	if (kit_takes_all())
-		tool_ok(&t, 0, "works: .* in all 1 pages ", "a page that is not counted");
+		tool_ok(&t, 0, "works: .* in all 1 pages ", "a non-refcounted page");
 	else
-		tool_ok(&t, 1, "result Bad address: KVM refuses", "a page that is not counted");
+		tool_ok(&t, 1, "result Bad address: KVM refuses", "a non-refcounted page");
 	probe(PFNMAP_BUFFER_PATH, ":0:1M");
 	tool_ok(&t, 4, " result not mappable: " PFNMAP_BUFFER_PATH " has only 262144 bytes $",
-		"more than there is");
+		"more than the buffer has");
 
 	buf_do(&b, PFNMAP_HOLD, PFNMAP_HOLD_NOPAGE);
 	buf_do(&b, PFNMAP_REVOKE, 0);
 	tool_run(&t, "probe", "--timeout", "2", "--file", PFNMAP_BUFFER_PATH);
-	tool_ok(&t, 5, " result hangs: the host's own access, at page 0 of 64: no step for 2 s ",
+	tool_ok(&t, 5,
+		" result hangs: no progress for 2 s during the host's own access, at page 0 of 64 ",
 		"a driver that keeps it waiting");
 	buf_do(&b, PFNMAP_HOLD, PFNMAP_HOLD_OFF);
 
 	buf_do(&b, PFNMAP_REFUSE, 1);
 	probe(PFNMAP_BUFFER_PATH, "");
-	tool_ok(&t, 4, " result not mappable: the host itself cannot use page 0: Bus error ",
-		"a driver that gives no page");
+	tool_ok(&t, 4, " result not mappable: the host itself cannot access page 0: Bus error ",
+		"a driver that provides no page");
 	buf_do(&b, PFNMAP_REFUSE, 0);
 	buf_do(&b, PFNMAP_FREE, 0);
 	probe(PFNMAP_BUFFER_PATH, ":0:4K");
-	tool_ok(&t, 4, " result not mappable: it cannot be mapped: ", "a driver that has freed it");
+	tool_ok(&t, 4, " result not mappable: mmap: ", "a driver that has freed the pages");
 	buf_close(&b);
 }
 
@@ -131,7 +132,7 @@ static bool file_is(const char *path, size_t size)
 	return i == size;
 }
 
-/* The tool is killed, while its guest is at work or while it waits for a driver. */
+/* Kill the tool while its guest runs, or while it waits for a driver. */
 static void test_killed(void)
 {
 	struct buf b;
@@ -143,19 +144,19 @@ static void test_killed(void)
 		t.kill_ms = 1500;
 		probe(PFNMAP_BUFFER_PATH, ":0:64M");
 		t.kill_ms = 0;
-		/* A process that is left is also what the runner looks for. */
+		/* The runner, too, checks that no process is left. */
 		for (int i = 0; i < 40 && buf_stats(&b).mappings; i++)
 			usleep(100000);
 		tap_ok(t.status == -1 && !buf_stats(&b).mappings,
-		       "killed %s: no mapping is left, nor a process",
-		       hold ? "while it waits" : "at work");
+		       "killed %s: no mapping and no process is left",
+		       hold ? "while it waits" : "while its guest runs");
 		buf_do(&b, PFNMAP_HOLD, PFNMAP_HOLD_OFF);
 		tap_ok(unchanged(&b), "the content is what it was");
 	}
 	buf_close(&b);
 }
 
-/* Started by somebody who has the kernel wait for his children. */
+/* Start the tool from a process that ignores SIGCHLD. */
 static void test_ignored(void)
 {
 	put_file(FILE_, KIT_PAGE);
@@ -166,7 +167,7 @@ static void test_ignored(void)
 	unlink(FILE_);
 }
 
-/* Entries of 2 MiB: the first page, touched first, is counted, so that any KVM maps all of it. */
+/* 2 MiB entries: the first page is touched first and is refcounted, so any KVM maps all of it. */
 static void test_huge(void)
 {
 	struct buf b;
@@ -186,18 +187,18 @@ static void test_files(void)
 	put_file(FILE_, 3 * KIT_PAGE + 100);
 	probe(FILE_, "");
 	tool_ok(&t, 0, " " FILE_ ", file result works: .* in all 3 pages ",
-		"a file, its whole pages");
+		"a file: its whole pages");
 	tap_ok(file_is(FILE_, 3 * KIT_PAGE + 100), "a file keeps its content");
 	probe(FILE_, ":4K:16K");
 	tool_ok(&t, 4, ": " FILE_ " has only 12388 bytes $", "a file that is too short");
 	put_file(FILE_, 100);
 	probe(FILE_, "");
-	tool_ok(&t, 4, ": " FILE_ " has 100 bytes, which is less than a page $", "a tiny file");
+	tool_ok(&t, 4, ": " FILE_ " has only 100 bytes, less than a page $", "a tiny file");
 	unlink(FILE_);
 	probe(FILE_, "");
 	tool_ok(&t, 4, ": " FILE_ ": No such file or directory $", "no file");
 	probe("/machine/bin/busybox", "");
-	tool_ok(&t, 4, ": /machine/bin/busybox: Read-only file system $", "a file to read only");
+	tool_ok(&t, 4, ": /machine/bin/busybox: Read-only file system $", "a read-only file");
 	probe("/tmp", "");
 	tool_ok(&t, 4, ": /tmp is a directory $", "a directory");
 	mkfifo("/tmp/pipe", 0600);
@@ -205,14 +206,14 @@ static void test_files(void)
 	tool_ok(&t, 4, ": /tmp/pipe is neither a file nor a device $", "a pipe");
 	unlink("/tmp/pipe");
 	probe("/dev/ram0", "");
-	tool_ok(&t, 4, ": /dev/ram0 is a disk, whose content is not to be risked $", "a disk");
+	tool_ok(&t, 4, ": /dev/ram0 is a disk: a probe might damage its content $", "a disk");
 	probe("/dev/null", "");
-	tool_ok(&t, 4, ": /dev/null does not tell its size: name PATH:OFFSET:SIZE $",
+	tool_ok(&t, 4, ": /dev/null does not report its size: use PATH:OFFSET:SIZE $",
 		"a device without a size");
 	probe("/dev/null", ":0:4K");
-	tool_ok(&t, 4, ": it cannot be mapped: No such device $", "a device that has no memory");
+	tool_ok(&t, 4, ": mmap: No such device $", "a device without memory");
 	tool_run(&t, "probe", "--drm", "/dev/null");
-	tool_ok(&t, 4, ": /dev/null is no DRM device $", "--drm with another device");
+	tool_ok(&t, 4, ": /dev/null is not a DRM device $", "--drm with another device");
 	tool_run(&t, "probe", "--drm", "/dev/dri/card99");
 	tool_ok(&t, 4, ": /dev/dri/card99: No such file or directory $", "--drm without a device");
 	tool_run(&t, "probe", "--json", "--drm", "/dev/dri/card99");

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kvm-pfnmap on hosts that lack something: no KVM loaded, no /dev/kvm, no DRM device, and a user
- * without permission or with just that of the groups. With the argument "none" KVM is not loaded;
- * then also what status says of dkms and of Secure Boot, by a dkms and EFI variables of the test's.
+ * kvm-pfnmap on hosts where something is missing: KVM is not loaded, /dev/kvm or a DRM device is
+ * missing, or the user has no permission, or only through groups. With the argument "none", KVM is
+ * not loaded; the test then also covers what status reports about dkms and Secure Boot, with a fake
+ * dkms and fake EFI variables.
  *
- * Seen to fail: with a tool that takes every failed open() for a missing KVM.
+ * Seen to fail: with a tool that reports every failed open() as a missing KVM.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,27 +39,27 @@ static void test_no_kvm(void)
 	t.node = "";
 	tool_run(&t, "probe");
 	tool_ok(&t, 3,
-		"^host Linux .* KVM not loaded no DRM device: there is nothing in /dev/dri anonymous memory result no KVM: /dev/kvm: No such file or "
-		"directory to do as root: modprobe kvm_amd; if that fails, dmesg says why: ",
+		"^host Linux .* KVM not loaded no DRM device in /dev/dri anonymous memory result no KVM: /dev/kvm: No such file or "
+		"directory to do run modprobe kvm_amd as root; if that fails, see dmesg: ",
 		"probe without KVM");
 	tool_run(&t, "probe", "--json");
 	tool_ok(&t, 3,
 		"\"kvm\": \\{ \"loaded\": false, .*\"verdict\": \"no_kvm\", .*\"exit_status\": 3 \\} $",
 		"the same in JSON");
 	tool_run(&t, "status");
-	tool_ok(&t, 0, " kvm not loaded reloaded no such module kvm_amd not loaded ",
+	tool_ok(&t, 0, " kvm not loaded on reload not found kvm_amd not loaded ",
 		"status without KVM");
-	tool_ok(&t, 0, " reload not now: there is no module kvm in ", "nor its modules");
+	tool_ok(&t, 0, " reload not now: no module kvm in ", "and without its modules");
 	tool_run(&t, "status", "--json");
 	tool_ok(&t, 0,
 		"\"name\": \"kvm\", \"loaded\": false, .*\"reload\": \\{ \"possible\": false, ",
 		"the same in JSON");
 	tool_run(&t, "reload");
-	tool_ok(&t, 1, "^kvm-pfnmap: reload: there is no module kvm in .*; nothing was done $",
+	tool_ok(&t, 1, "^kvm-pfnmap: reload: no module kvm in .*; nothing was changed $",
 		"reload without modules");
 }
 
-/* An executable or other file of the test's. */
+/* Create a file, executable. */
 static void put(const char *path, const void *bytes, size_t n)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0755);
@@ -87,8 +88,8 @@ static void test_dkms(void)
 	put(DKMS, works, sizeof(works) - 1);
 	tool_run(&t, "status", "--dirname", ROOT);
 	tool_ok(&t, 0,
-		" dkms 0.1.1 added, built for no kernel installed 6.1.0-1-cloud-amd64, not supported; dkms: "
-		"nothing 6[^ ]* \\(running\\), supported; dkms: 0.1.0 installed Secure Boot ",
+		" dkms 0.1.1 added, not built for any kernel installed 6.1.0-1-cloud-amd64, not supported; dkms: "
+		"none 6[^ ]* \\(running\\), supported; dkms: 0.1.0 installed Secure Boot ",
 		"status with dkms");
 	tool_run(&t, "status", "--json", "--dirname", ROOT);
 	tool_ok(&t, 0,
@@ -98,10 +99,10 @@ static void test_dkms(void)
 		"the same in JSON");
 	put(DKMS, hangs, sizeof(hangs) - 1);
 	tool_run(&t, "status");
-	tool_ok(&t, 0, " dkms 'dkms status' fails ", "status with a dkms that hangs");
+	tool_ok(&t, 0, " dkms 'dkms status' failed ", "status with a dkms that hangs");
 	put(DKMS, fails, sizeof(fails) - 1);
 	tool_run(&t, "status");
-	tool_ok(&t, 0, " dkms 'dkms status' fails ", "status with a dkms that fails");
+	tool_ok(&t, 0, " dkms 'dkms status' failed ", "status with a dkms that fails");
 	unlink(DKMS);
 	tool_machine("/bin/rm", "rm", "-r", ROOT);
 }
@@ -121,7 +122,7 @@ static void test_secure_boot(void)
 	tool_ok(&t, 0, " Secure Boot unknown, ", "status with EFI and without its variables");
 	tool_dirs(EFIVARS);
 	tool_run(&t, "status");
-	tool_ok(&t, 0, " Secure Boot unknown, ", "status with a directory that EFI has not made");
+	tool_ok(&t, 0, " Secure Boot unknown, ", "status with a directory that is not efivarfs");
 	put(SECURE_BOOT, on, sizeof(on));
 	tool_run(&t, "status");
 	tool_ok(&t, 0, " Secure Boot on, ", "status with Secure Boot");
@@ -138,7 +139,7 @@ static void own(const char *path, gid_t group, mode_t mode)
 		tap_bail("%s: %s", path, strerror(errno));
 }
 
-/* Names for the groups, as on any machine. */
+/* Give the groups names, as on any machine. */
 static void name_groups(void)
 {
 	FILE *f;
@@ -153,16 +154,15 @@ static void test_device(void)
 {
 	t.node = "";
 	tool_run(&t, "probe", "--all");
-	tool_ok(&t, 4,
-		" no DRM device: there is nothing in /dev/dri anonymous memory result works: ",
-		"no DRM device: nothing that could prove anything");
+	tool_ok(&t, 4, " no DRM device in /dev/dri anonymous memory result works: ",
+		"no DRM device: ordinary memory alone proves nothing");
 	if (rename(DEVICE, AWAY))
 		tap_bail(DEVICE ": %s", strerror(errno));
 	tool_run(&t, "probe");
 	tool_ok(&t, 3,
-		" result no KVM: /dev/kvm: No such file or directory to do KVM is loaded, so that a "
+		" result no KVM: /dev/kvm: No such file or directory to do KVM is loaded: a "
 		"container without /dev/kvm or another hypervisor may be the reason $",
-		"no " DEVICE ", but KVM");
+		"no " DEVICE ", but KVM is loaded");
 	if (rename(AWAY, DEVICE))
 		tap_bail(DEVICE ": %s", strerror(errno));
 }
@@ -177,35 +177,37 @@ static void test_permission(const char *node)
 	own(node, 0, 0600);
 	tool_run(&t, "probe", "--drm", node);
 	tool_ok(&t, 3,
-		" result no permission: /dev/dri/card[0-9]+: Permission denied to do run it as "
-		"root, or as a user who may open it $",
+		" result no permission: /dev/dri/card[0-9]+: Permission denied to do run this as "
+		"root, or as a user who may open /dev/dri/card[0-9]+ $",
 		"no permission for the device");
 	own(node, VIDEO, 0660);
 	tool_run(&t, "probe", "--drm", node);
-	tool_ok(&t, 3, " to do as root: usermod -aG video USER; then log in again $",
-		"nor the group that has it");
+	tool_ok(&t, 3, " to do run usermod -aG video USER as root, then log in again $",
+		"nor is the user in its group");
 	own(node, 0, 0666);
 	tool_run(&t, "probe", "--drm", node);
-	tool_ok(&t, 3, " result no permission: /dev/kvm: Permission denied to do run it as root, ",
+	tool_ok(&t, 3,
+		" result no permission: /dev/kvm: Permission denied to do run this as root, ",
 		"no permission for KVM");
 	own(DEVICE, KVM, 0660);
 	tool_run(&t, "probe", "--drm", node);
-	tool_ok(&t, 3, " to do as root: usermod -aG kvm USER; then log in again $",
-		"nor the group that has it");
+	tool_ok(&t, 3, " to do run usermod -aG kvm USER as root, then log in again $",
+		"nor is the user in its group");
 	tool_run(&t, "probe", "--json", "--drm", node);
 	tool_ok(&t, 3, "\"verdict\": \"no_permission\", .*\"exit_status\": 3 \\} $",
 		"the same in JSON");
 
 	t.group = KVM;
 	tool_run(&t, "probe", "--drm", node);
-	tool_ok(&t, code, works, "with the group: as for root");
+	tool_ok(&t, code, works, "in the group: the same as for root");
 	tool_ok(&t, code, " seen 1024 of 1024 pages tried, [0-9]+ exits, page sizes 4 KiB ",
-		"and all that KVM counts");
+		"with all of KVM's statistics");
 	tool_run(&t, "status");
 	tool_ok(&t, 0, tap_kvm_patched() ? " kvm kvm-pfnmap " : " kvm stock, ",
-		"status without being root");
+		"status as another user than root");
 	tool_run(&t, "reload");
-	tool_ok(&t, 1, "^kvm-pfnmap: reload: ", "reload without being root, nor modules");
+	tool_ok(&t, 1,
+		"^kvm-pfnmap: reload: ", "reload as another user than root, and without modules");
 	own(DEVICE, 0, 0600);
 	own(node, 0, 0600);
 }

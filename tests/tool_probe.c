@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kvm-pfnmap probe says of a driver's buffer what this KVM makes of it: "works" for counted pages
- * everywhere and for TTM's with patched KVM and nested paging, and otherwise "Bad address", with
+ * kvm-pfnmap probe reports what this KVM does with a driver's buffer: "works" for refcounted pages
+ * everywhere, and for TTM's pages with patched KVM and nested paging; otherwise "Bad address", with
  * advice that fits the host. The argument is the driver's name.
  *
- * Contract: 3, 7, as drm_dumb.c, in the words of the tool.
+ * Contract: 3, 7, as in drm_dumb.c, but as reported by the tool.
  *
  * Seen to fail: with a tool that takes EFAULT for success.
  */
@@ -33,7 +33,7 @@ static bool render_node(int minor, char *name, size_t size)
 	return found;
 }
 
-/* The first two lines, of the host. */
+/* The first two lines, which describe the host. */
 static void test_host(const struct tool *t, const char *driver)
 {
 	struct utsname u;
@@ -44,17 +44,17 @@ static void test_host(const struct tool *t, const char *driver)
 		 "^host Linux %s \\(Debian [0-9][^ ]*\\) KVM %s, .*, %s paging ",
 		 "[0-9][^ ]*-amd64", tap_kvm_patched() ? "kvm-pfnmap [0-9.]+" : "stock",
 		 kit_tdp() ? "nested" : "shadow");
-	tool_ok(t, t->status, regex, "%s: what the host is", driver);
-	tap_ok(strstr(t->out, u.release), "%s: and which kernel", driver);
+	tool_ok(t, t->status, regex, "%s: the host", driver);
+	tap_ok(strstr(t->out, u.release), "%s: and its kernel", driver);
 }
 
 static const char *advice(void)
 {
 	if (!kit_tdp())
 		return tap_kvm_patched() ?
-			       "to do load kvm_amd with npt=1: without nested paging no KVM takes it $" :
+			       "to do load kvm_amd with npt=1: without nested paging, no KVM can map it $" :
 			       "to do load kvm_amd with npt=1: .*; then install kvm-pfnmap-dkms $";
-	return "to do install kvm-pfnmap-dkms; then as root: kvm-pfnmap reload, or reboot $";
+	return "to do install kvm-pfnmap-dkms, then run kvm-pfnmap reload as root, or reboot $";
 }
 
 static void test_works(struct tool *t, const char *driver, const char *node)
@@ -63,15 +63,15 @@ static void test_works(struct tool *t, const char *driver, const char *node)
 
 	tool_run(t, "probe", "--drm", node);
 	test_host(t, driver);
-	/* The memory of cirrus is counted as well, but the tool does not know every driver. */
+	/* The pages of cirrus are refcounted, too, but the tool does not know every driver. */
 	tool_ok(t, 0,
-		doubt ? " result works: .* in all 1024 pages; but they may lie in video memory, which any "
-			"KVM takes seen " :
+		doubt ? " result works: .* in all 1024 pages; but they may be in video memory, which any "
+			"KVM can map seen " :
 			" result works: guest and host see each other's writes in all 1024 pages seen ",
 		"%s: all of it works", driver);
 	tool_ok(t, 0,
 		" seen 1024 of 1024 pages tried, [0-9]{4} exits, page sizes 4 KiB \\(1024\\) $",
-		"%s: with small pages, and nothing to do", driver);
+		"%s: with small pages, and without advice", driver);
 	tool_run(t, "probe", "--json", "--drm", node);
 	tool_ok(t, 0,
 		"^\\{ .*\"verdict\": \"works\", .*\"advice\": null, \"reason\": null, "
@@ -84,15 +84,15 @@ static void test_works(struct tool *t, const char *driver, const char *node)
 
 static void test_refused(struct tool *t, const char *driver, const char *node)
 {
-	/* One chunk, whose first page is counted, unless memory is short. */
+	/* One chunk, whose first page is refcounted, unless memory is short. */
 	tool_run(t, "probe", "--drm", node);
 	test_host(t, driver);
 	tool_ok(t, 1,
 		" result (first page only, then Bad address|Bad address, only [0-9]+ of 1024 pages work): "
-		"KVM refuses this memory, as it does where pages have no reference counts ",
+		"KVM refuses this memory, as it does with non-refcounted pages ",
 		"%s: Bad address", driver);
 	tool_ok(t, 1, " seen 1024 of 1024 pages tried, ", "%s: all pages are tried", driver);
-	tool_ok(t, 1, advice(), "%s: what to do", driver);
+	tool_ok(t, 1, advice(), "%s: the advice", driver);
 	tool_run(t, "probe", "--json", "--drm", node);
 	tool_ok(t, 1,
 		"^\\{ .*\"verdict\": \"refused\", .*\"pages\": 1024, \"pages_tried\": 1024, "
@@ -120,7 +120,7 @@ int main(int argc, char **argv)
 	else
 		test_refused(&t, driver, node);
 
-	/* Without a name all nodes there are, and ordinary memory. */
+	/* Without a name: all nodes, and ordinary memory. */
 	t.node = name;
 	tool_run(&t, "probe");
 	snprintf(regex, sizeof(regex),
@@ -130,12 +130,12 @@ int main(int argc, char **argv)
 	tool_ok(&t, works ? 0 : 1, regex, "%s: probe of all", driver);
 	t.node = NULL;
 
-	/* There is no driver of GBM's for any of them here. */
+	/* GBM has no driver for any of these devices here. */
 	if (render_node(dev.minor, name, sizeof(name))) {
 		snprintf(node, sizeof(node), "/dev/dri/%s", name);
 		tool_run(&t, "probe", "--drm", node);
 		tool_ok(&t, 4,
-			" result not mappable: GBM has no driver for it to do probe the driver's other "
+			" result not mappable: GBM has no driver for this device to do probe the driver's other "
 			"node, /dev/dri/card[*] $",
 			"%s: its render node", driver);
 	}

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kvm-pfnmap status and reload, from no KVM to stock, to patched and back, among modules that are
- * installed below a directory as a kernel's package and DKMS install them: what is loaded and what
- * would be, refusal while KVM is in use, with the process named, and the old modules back when new
- * ones do not load.
+ * kvm-pfnmap status and reload, from no KVM to stock, to patched and back, with modules below a
+ * directory, as a kernel package and DKMS install them. status shows what is loaded and what a reload
+ * would load; reload refuses while KVM is in use and names the process; it loads the old modules
+ * again if the new ones do not load.
  *
- * Nothing of KVM is loaded before and after. Seen to fail: with a tool that ignores users, and one
- * that leaves KVM unloaded after a failure.
+ * KVM is not loaded before and after. Seen to fail: with a tool that ignores users, and with one that
+ * leaves KVM unloaded after a failure.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +33,7 @@
 static struct tool t;
 static char stock_dir[256], our_dir[256];
 
-/* One of the three of KVM, from the initramfs; size: 0, or cut it off there. */
+/* Install one of KVM's modules from the initramfs; truncate it to size bytes unless that is 0. */
 static void install(const char *kind, const char *module, off_t size)
 {
 	char from[300], to[300];
@@ -68,7 +68,7 @@ static void depmod(void)
 		tap_bail("depmod fails");
 }
 
-/* A kernel as Debian's package installs it, as far as KVM goes. */
+/* Create what Debian's kernel package installs, as far as KVM needs it. */
 static void make_root(void)
 {
 	static const char *const others[] = { "irqbypass", "ccp" };
@@ -110,13 +110,14 @@ static void status(const char *loaded, const char *next, const char *reload)
 
 	tool_run(&t, "status", "--dirname", ROOT);
 	snprintf(regex, sizeof(regex),
-		 "^kernel Linux .*: supported kvm %s, " ROOT "/[^ ]*/%s/kvm.ko reloaded %s, " ROOT
-		 "/[^ ]*/%s/kvm.ko parameters .* kvm_amd %s, " ROOT "/[^ ]*/%s/kvm-amd.ko reloaded "
+		 "^kernel Linux .*: supported kvm %s, " ROOT "/[^ ]*/%s/kvm.ko on reload %s, " ROOT
+		 "/[^ ]*/%s/kvm.ko parameters .* kvm_amd %s, " ROOT
+		 "/[^ ]*/%s/kvm-amd.ko on reload "
 		 "%s, " ROOT "/[^ ]*/%s/kvm-amd.ko parameters .* paging nested reload %s ",
 		 now, now_in, then, next_in, now, now_in, then, next_in, reload);
-	tool_ok(&t, 0, regex, "status: %s is loaded, %s would be", loaded, next);
+	tool_ok(&t, 0, regex, "status: %s is loaded, a reload would load %s", loaded, next);
 	tool_ok(&t, 0, " installed [^ ]+ \\(running\\), supported Secure Boot no EFI",
-		"status: the kernels there are");
+		"status: the installed kernels");
 }
 
 static void reload(int code, const char *regex, bool patched, const char *name)
@@ -127,7 +128,7 @@ static void reload(int code, const char *regex, bool patched, const char *name)
 	       patched ? "patched" : "stock");
 }
 
-/* A process of this name with /dev/kvm open, or a VM as well; returns when it has. */
+/* Start a process with this name that has /dev/kvm open, or a VM; return once it has. */
 static pid_t start_user(const char *name, bool vm)
 {
 	int ready[2];
@@ -146,7 +147,7 @@ static pid_t start_user(const char *name, bool vm)
 		prctl(PR_SET_NAME, name);
 		if (fd < 0 || (vm && ioctl(fd, KVM_CREATE_VM, 0) < 0))
 			_exit(1);
-		/* A VM is enough to keep KVM, when the device is closed. */
+		/* A VM keeps KVM in use even if the device is closed. */
 		if (vm)
 			close(fd);
 		if (write(ready[1], "", 1) == 1)
@@ -174,14 +175,13 @@ static void test_users(void)
 	snprintf(regex, sizeof(regex), "not now: KVM is in use by my vm \\(pid %d\\)", vm);
 	status("stock", "kvm-pfnmap", regex);
 	snprintf(regex, sizeof(regex),
-		 "^kvm-pfnmap: reload: KVM is in use by my vm \\(pid %d\\); nothing was done $",
+		 "^kvm-pfnmap: reload: KVM is in use by my vm \\(pid %d\\); nothing was changed $",
 		 vm);
 	reload(1, regex, false, "a process has a VM");
 	t.uid = 65534;
 	tool_run(&t, "status", "--dirname", ROOT);
-	tool_ok(&t, 0,
-		" reload not now: KVM has 1 user, of other users of this machine: ask as root ",
-		"status: to somebody who does not see the process");
+	tool_ok(&t, 0, " reload not now: KVM has 1 user that only root can see: run this as root ",
+		"status: as a user who cannot see the process");
 	t.uid = 0;
 	open_only = start_user("i\033dle", false);
 	tool_run(&t, "status", "--json", "--dirname", ROOT);
@@ -189,7 +189,7 @@ static void test_users(void)
 		 "\"users\": \\[ \\{ \"pid\": %d, \"name\": \"my vm\", \"vm\": true \\}, "
 		 "\\{ \"pid\": %d, \"name\": \"i.u001bdle\", \"vm\": false \\} \\]",
 		 vm, open_only);
-	tool_ok(&t, 0, regex, "status: both of two processes, in JSON");
+	tool_ok(&t, 0, regex, "status: both processes, in JSON");
 	end_user(vm);
 	snprintf(regex, sizeof(regex), "KVM is in use by i[?]dle \\(pid %d, no VM\\); nothing",
 		 open_only);
@@ -197,7 +197,7 @@ static void test_users(void)
 	end_user(open_only);
 }
 
-/* Put an M over the letter behind a key in what an installed module of ours says of itself. */
+/* Overwrite the character after a key in an installed patched module with M. */
 static void alter(const char *module, const char *key)
 {
 	char path[300], *bytes, *at;
@@ -212,12 +212,12 @@ static void alter(const char *module, const char *key)
 	close(fd);
 	at = bytes == MAP_FAILED ? NULL : memmem(bytes, st.st_size, key, strlen(key));
 	if (!at)
-		tap_bail("%s does not say %s", path, key);
+		tap_bail("%s does not contain %s", path, key);
 	at[strlen(key)] = 'M';
 	munmap(bytes, st.st_size);
 }
 
-/* For another configuration of the kernel: the kernel refuses it, though it is of this release. */
+/* Make the module one for another kernel configuration: the kernel refuses to load it. */
 static void misbuild(const char *module)
 {
 	struct utsname u;
@@ -228,28 +228,28 @@ static void misbuild(const char *module)
 	alter(module, key);
 }
 
-/* Modules that do not load, and those that do not go together. */
+/* Modules that do not load, and modules from different builds. */
 static void test_broken(void)
 {
 	install("patched", "kvm-amd", 20000);
 	reload(1,
-	       "^kvm-pfnmap: reload: .*/updates/dkms/kvm-amd.ko cannot be read: it is damaged, .*; nothing was done $",
-	       false, "a vendor module that is cut off");
+	       "^kvm-pfnmap: reload: .*/updates/dkms/kvm-amd.ko cannot be read: it is damaged, .*; nothing was changed $",
+	       false, "a truncated vendor module");
 	install("patched", "kvm-amd", 0);
 	install("patched", "kvm", 20000);
 	reload(1,
-	       "^kvm-pfnmap: reload: .*/updates/dkms/kvm.ko cannot be read: it is damaged, .*; nothing was done $",
-	       false, "a kvm.ko that is cut off");
+	       "^kvm-pfnmap: reload: .*/updates/dkms/kvm.ko cannot be read: it is damaged, .*; nothing was changed $",
+	       false, "a truncated kvm.ko");
 	install("patched", "kvm", 0);
 	misbuild("kvm");
 	reload(1,
-	       "/updates/dkms/kvm-amd.ko or what it needs does not load: Exec format error; the modules "
-	       "of before are loaded again; dmesg says why $",
-	       false, "a kvm.ko of another configuration");
+	       "/updates/dkms/kvm-amd.ko or a module that it needs does not load: Exec format error; the "
+	       "previous modules are loaded again; see dmesg $",
+	       false, "a kvm.ko for another configuration");
 	install("patched", "kvm", 0);
 	misbuild("kvm-amd");
-	reload(1, " does not load: Exec format error; the modules of before are loaded again; ",
-	       false, "a vendor module of another configuration");
+	reload(1, " does not load: Exec format error; the previous modules are loaded again; ",
+	       false, "a vendor module for another configuration");
 	tool_run(&t, "reload", "--json", "--dirname", ROOT);
 	tool_ok(&t, 1, "\"result\": \"restored\", .*\"exit_status\": 1 \\} $", "the same in JSON");
 	uninstall_ours();
@@ -257,22 +257,22 @@ static void test_broken(void)
 	depmod();
 	reload(1,
 	       "^kvm-pfnmap: reload: .*/updates/dkms/kvm.ko and .*/kernel/arch/x86/kvm/kvm-amd.ko are "
-	       "not of one build: ",
-	       false, "one of ours and one of stock");
+	       "from different builds: ",
+	       false, "one patched and one stock module");
 	install("patched", "kvm-amd", 0);
 	depmod();
 }
 
-/* Ours are loaded, and their files are gone, as after a removal or an update of the package. */
+/* Patched modules are loaded, and their files are gone, as after a removal or update. */
 static void test_gone(void)
 {
 	uninstall_ours();
 	depmod();
 	tool_run(&t, "status", "--dirname", ROOT);
-	tool_ok(&t, 0, " kvm kvm-pfnmap [0-9.]+, of a file that is not found reloaded stock, ",
-		"status: the file of what is loaded is gone");
+	tool_ok(&t, 0, " kvm kvm-pfnmap [0-9.]+, from an unknown file on reload stock, ",
+		"status: the file of the loaded module is gone");
 	reload(0, "^KVM is now stock, .*/kernel/arch/x86/kvm/kvm.ko $", false,
-	       "to stock, when ours is removed");
+	       "to stock, after the patched modules were removed");
 
 	install_ours();
 	depmod();
@@ -280,28 +280,28 @@ static void test_gone(void)
 	alter("kvm", "srcversion=");
 	misbuild("kvm-amd");
 	tool_run(&t, "status", "--dirname", ROOT);
-	tool_ok(&t, 0, " kvm kvm-pfnmap [0-9.]+, of a file that is not found reloaded kvm-pfnmap ",
-		"status: another version is installed than is loaded");
+	tool_ok(&t, 0, " kvm kvm-pfnmap [0-9.]+, from an unknown file on reload kvm-pfnmap ",
+		"status: the installed version is not the loaded one");
 	reload(1,
-	       " does not load: Exec format error; the kernel's own modules are loaded instead; dmesg "
-	       "says why $",
+	       " does not load: Exec format error; the kernel's own modules are loaded instead; see "
+	       "dmesg $",
 	       false, "a new version that does not load");
 	install("patched", "kvm-amd", 0);
 	tool_run(&t, "reload", "--json", "--dirname", ROOT);
 	tool_ok(&t, 0, "\"result\": \"reloaded\", .*\"exit_status\": 0 \\} $",
-		"reload: the new version when it does, in JSON");
-	tap_ok(is_loaded(true), "reload: and patched modules are loaded");
+		"reload: the new version once it loads, in JSON");
+	tap_ok(is_loaded(true), "reload: patched modules are loaded");
 }
 
 int main(void)
 {
 	if (!access("/sys/module/kvm", F_OK))
-		tap_bail("KVM is loaded: this test loads it by itself");
+		tap_bail("KVM is loaded already: this test must load it");
 	make_root();
 	tool_run(&t, "status", "--dirname", ROOT);
-	tool_ok(&t, 0, " kvm not loaded reloaded stock, .*/kernel/arch/x86/kvm/kvm.ko ",
-		"status: nothing is loaded, stock would be");
-	tool_ok(&t, 0, " reload possible: nothing uses KVM ", "status: it can be");
+	tool_ok(&t, 0, " kvm not loaded on reload stock, .*/kernel/arch/x86/kvm/kvm.ko ",
+		"status: nothing is loaded, a reload would load stock");
+	tool_ok(&t, 0, " reload possible: nothing uses KVM ", "status: a reload is possible");
 	t.uid = 65534;
 	tool_run(&t, "reload", "--dirname", ROOT);
 	tool_ok(&t, 3, "^kvm-pfnmap: reload: only root can reload modules: use sudo $",
@@ -312,17 +312,17 @@ int main(void)
 	depmod();
 	tool_run(&t, "reload", "--dirname", ROOT);
 	tool_ok(&t, 1,
-		" does not load: Exec format error; KVM stays unloaded, as it was; dmesg says why $",
-		"reload: nothing was loaded, and what is new does not load");
-	tap_ok(access("/sys/module/kvm/initstate", F_OK), "reload: nothing is loaded then");
+		" does not load: Exec format error; KVM is not loaded, as before; see dmesg $",
+		"reload: nothing was loaded, and the new module does not load");
+	tap_ok(access("/sys/module/kvm/initstate", F_OK), "reload: still nothing is loaded");
 	uninstall_ours();
 	depmod();
 	reload(0, "^KVM is now stock, .*/kernel/arch/x86/kvm/kvm.ko $", false,
 	       "nothing was loaded");
 	t.no_modules = true;
 	reload(3,
-	       "^kvm-pfnmap: reload: kvm_amd cannot be unloaded: Operation not permitted; nothing was done $",
-	       false, "root without the capability");
+	       "^kvm-pfnmap: reload: kvm_amd cannot be unloaded: Operation not permitted; nothing was changed $",
+	       false, "root without CAP_SYS_MODULE");
 	t.no_modules = false;
 	status("stock", "stock", "possible: nothing uses KVM");
 

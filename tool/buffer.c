@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Memory to probe; buffer.h describes the functions.
+ * Obtains the memory to probe; see buffer.h.
  *
- * Of amdgpu, radeon and nouveau it has to be system memory (GTT). What they make without being told
- * lies in video memory, which has no struct page: every KVM maps that, and it would prove nothing.
+ * With amdgpu, radeon and nouveau it must be system memory (GTT). By default their buffers are in
+ * video memory, which has no struct page: any KVM maps that, so probing it would prove nothing.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -32,12 +32,12 @@
 #include "tool/tool.h"
 #include "vmm/vmm.h"
 
-#define WIDTH  1024u /* of 4 bytes a pixel: a page a line */
+#define WIDTH  1024u /* 4 bytes per pixel: one page per line */
 #define HEIGHT (BUFFER_SIZE / BUFFER_PAGE)
 
 #define HUGE_PAGE (2u << 20)
 
-/* Where dumb buffers are system memory as long as no display shows them. */
+/* Drivers whose dumb buffers are in system memory unless a display shows them. */
 static const char *const in_system_memory[] = { "bochs-drm", "qxl", "vgem", "virtio_gpu" };
 
 static enum buffer_status __attribute__((format(printf, 3, 4)))
@@ -51,7 +51,7 @@ fail(struct buffer *b, enum buffer_status status, const char *fmt, ...)
 	return status;
 }
 
-/* With what errno says. */
+/* The same, with errno's description. */
 static enum buffer_status fail_errno(struct buffer *b, const char *what)
 {
 	enum buffer_status status = errno == EACCES || errno == EPERM ? BUFFER_PERMISSION :
@@ -64,7 +64,7 @@ static enum buffer_status map(struct buffer *b, int fd, uint64_t offset, uint64_
 {
 	b->map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)offset);
 	if (b->map == MAP_FAILED)
-		return fail(b, BUFFER_NONE, "it cannot be mapped: %s", strerror(errno));
+		return fail(b, BUFFER_NONE, "mmap: %s", strerror(errno));
 	b->size = size;
 	return BUFFER_OK;
 }
@@ -74,7 +74,7 @@ static enum buffer_status dumb(struct buffer *b, int fd)
 	struct drm_mode_create_dumb create = { .width = WIDTH, .height = HEIGHT, .bpp = 32 };
 	struct drm_mode_map_dumb where = { 0 };
 
-	/* No use to ask for DRM_CAP_DUMB_BUFFER: vgem, which has no display, denies it. */
+	/* Do not check DRM_CAP_DUMB_BUFFER: vgem lacks it, because it has no display. */
 	if (drmIoctl(fd, DRM_IOCTL_MODE_CREATE_DUMB, &create))
 		return fail_errno(b, "DRM_IOCTL_MODE_CREATE_DUMB");
 	where.handle = create.handle;
@@ -135,7 +135,7 @@ static enum buffer_status nouveau(struct buffer *b, int fd)
 }
 
 #ifdef HAVE_GBM
-/* A linear GBM buffer, mapped by its dma-buf, as a VMM does it. */
+/* A linear GBM buffer, mapped through its dma-buf, as a VMM does it. */
 static enum buffer_status gbm(struct buffer *b, int fd)
 {
 	void *lib = dlopen("libgbm.so.1", RTLD_NOW | RTLD_LOCAL);
@@ -156,13 +156,13 @@ static enum buffer_status gbm(struct buffer *b, int fd)
 	create = (__typeof__(create))dlsym(lib, "gbm_bo_create");
 	get_handle = (__typeof__(get_handle))dlsym(lib, "gbm_bo_get_handle");
 	if (!create_device || !create || !get_handle)
-		return fail(b, BUFFER_NONE, "this libgbm.so.1 lacks functions");
+		return fail(b, BUFFER_NONE, "libgbm.so.1 lacks functions that the probe needs");
 	device = create_device(fd);
 	if (!device)
-		return fail(b, BUFFER_NONE, "GBM has no driver for it");
+		return fail(b, BUFFER_NONE, "GBM has no driver for this device");
 	bo = create(device, WIDTH, HEIGHT, GBM_FORMAT_XRGB8888, GBM_BO_USE_LINEAR);
 	if (!bo)
-		return fail(b, BUFFER_NONE, "GBM makes no linear buffer of it: %s",
+		return fail(b, BUFFER_NONE, "GBM cannot create a linear buffer: %s",
 			    strerror(errno));
 	/* Not gbm_bo_get_fd(): what it returns cannot be mapped writable with some drivers. */
 	if (drmPrimeHandleToFD(fd, get_handle(bo).u32, DRM_CLOEXEC | DRM_RDWR, &buf))
@@ -175,17 +175,16 @@ static enum buffer_status gbm(struct buffer *b, int fd)
 {
 	(void)fd;
 	return fail(b, BUFFER_NONE,
-		    "a render node needs GBM, without which this kvm-pfnmap was built");
+		    "a render node needs GBM, but this kvm-pfnmap was built without it");
 }
 #endif
 
-/* Drivers that are asked by a call of their own. */
+/* Drivers that have an ioctl of their own for this. */
 static const struct {
 	const char *name;
 	enum buffer_status (*make)(struct buffer *b, int fd);
 } own_calls[] = { { "amdgpu", amdgpu }, { "radeon", radeon }, { "nouveau", nouveau } };
 
-/* make: of own_calls. */
 static enum buffer_status own(struct buffer *b, int fd,
 			      enum buffer_status (*make)(struct buffer *b, int fd))
 {
@@ -194,10 +193,10 @@ static enum buffer_status own(struct buffer *b, int fd,
 
 	if (status != BUFFER_PERMISSION || drmGetNodeTypeFromFd(fd) == DRM_NODE_RENDER)
 		return status;
-	/* Where somebody else has the display, this node gives only dumb buffers. */
+	/* While a display server is master, this node provides only dumb buffers. */
 	render = drmGetRenderDeviceNameFromFd(fd);
 	if (render)
-		status = fail(b, BUFFER_NONE, "a display server has it: probe %s", render);
+		status = fail(b, BUFFER_NONE, "a display server uses this node: probe %s", render);
 	free(render);
 	return status;
 }
@@ -220,8 +219,8 @@ enum buffer_status buffer_drm(struct buffer *b, const char *path)
 		return fail_errno(b, path);
 	version = drmGetVersion(fd);
 	if (!version)
-		return fail(b, BUFFER_NONE, "%s is no DRM device", path);
-	/* Whoever opens a display first is its master, and would be in the way of others. */
+		return fail(b, BUFFER_NONE, "%s is not a DRM device", path);
+	/* The first to open a display becomes its master and would keep others out. */
 	drmDropMaster(fd);
 	snprintf(name, sizeof(name), "%.*s", version->name_len, version->name);
 	drmFreeVersion(version);
@@ -258,25 +257,26 @@ enum buffer_status buffer_file(struct buffer *b, const struct file_spec *spec)
 	if (fstat(fd, &st))
 		return fail_errno(b, spec->path);
 	if (S_ISBLK(st.st_mode))
-		return fail(b, BUFFER_NONE, "%s is a disk, whose content is not to be risked",
+		return fail(b, BUFFER_NONE, "%s is a disk: a probe might damage its content",
 			    spec->path);
 	if (S_ISCHR(st.st_mode))
 		snprintf(b->what, sizeof(b->what), "device");
 	else if (!S_ISREG(st.st_mode))
 		return fail(b, BUFFER_NONE, "%s is neither a file nor a device", spec->path);
 
-	/* A device that does not know its size says so by 0 or an error. */
+	/* Devices that do not know their size return 0 or an error. */
 	end = S_ISREG(st.st_mode) ? st.st_size : lseek(fd, 0, SEEK_END);
 	if (end <= 0 && !S_ISREG(st.st_mode)) {
 		if (spec->whole)
 			return fail(b, BUFFER_NONE,
-				    "%s does not tell its size: name PATH:OFFSET:SIZE", spec->path);
+				    "%s does not report its size: use PATH:OFFSET:SIZE",
+				    spec->path);
 	} else if (spec->whole) {
 		size = end & ~(uint64_t)(BUFFER_PAGE - 1);
 		if (size > BUFFER_SIZE)
 			size = BUFFER_SIZE;
 		if (!size)
-			return fail(b, BUFFER_NONE, "%s has %lld bytes, which is less than a page",
+			return fail(b, BUFFER_NONE, "%s has only %lld bytes, less than a page",
 				    spec->path, (long long)end);
 	} else if (offset + size > (uint64_t)end) {
 		return fail(b, BUFFER_NONE, "%s has only %lld bytes", spec->path, (long long)end);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Writes JSON; json.h describes the functions. */
+/* Writes JSON; see json.h. */
 #include <string.h>
 
 #include "tool/json.h"
 
-/* Bytes of the UTF-8 character at s, 0 if it is none. */
+/* Length of the UTF-8 character at s, 0 if it is invalid. */
 static int utf8_length(const unsigned char *s)
 {
 	int n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
@@ -14,7 +14,7 @@ static int utf8_length(const unsigned char *s)
 	for (int i = 1; i < n; i++)
 		if ((s[i] & 0xc0) != 0x80)
 			return 0;
-	/* Encodings that are too long, surrogates, and what is beyond the last character. */
+	/* Overlong encodings, surrogates, and code points beyond the last one. */
 	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
 	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
 		return 0;
@@ -49,7 +49,7 @@ static void line(struct json *j)
 		fputs("  ", j->out);
 }
 
-/* What stands before a value. */
+/* Write what precedes a value: comma, line break, key. */
 static void begin(struct json *j, const char *key)
 {
 	if (j->depth) {

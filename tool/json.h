@@ -2,8 +2,8 @@
 /*
  * json.h - writes one JSON document, value by value, to a stream.
  *
- * A key is NULL in an array and for the document itself. Strings of any bytes come out as valid
- * JSON: what is not UTF-8 becomes U+FFFD. A string that is NULL becomes null.
+ * The key is NULL in an array and for the document itself. Any string becomes valid JSON: bytes that
+ * are not UTF-8 become U+FFFD. A NULL string becomes null.
  */
 #ifndef JSON_H
 #define JSON_H
@@ -14,11 +14,11 @@
 struct json {
 	FILE *out;
 	int depth;
-	bool first; /* nothing stands in the innermost object or array yet */
+	bool first; /* the innermost object or array is still empty */
 };
 
 void json_start(struct json *j, FILE *out);
-/* Ends the line; everything must be closed. */
+/* End the last line. Everything must be closed. */
 void json_finish(struct json *j);
 
 void json_open(struct json *j, const char *key, char bracket); /* '{' or '[' */
@@ -28,7 +28,7 @@ void json_string(struct json *j, const char *key, const char *value);
 void json_int(struct json *j, const char *key, long long value);
 void json_bool(struct json *j, const char *key, bool value);
 void json_null(struct json *j, const char *key);
-/* A number that is not known when it is negative: null then. */
+/* A number, or null if it is negative (unknown). */
 void json_count(struct json *j, const char *key, long long value);
 
 #endif

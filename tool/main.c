@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kvm-pfnmap: ask a host whether KVM takes a GPU driver's memory, see which KVM modules it has, and
- * swap them.
+ * kvm-pfnmap: tests whether KVM can map a GPU driver's memory, shows which KVM modules a host has,
+ * and swaps them. This file reads the command line.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,27 +19,28 @@
 
 static const char help[] =
 	"usage: kvm-pfnmap probe [--drm NODE | --file PATH[:OFFSET:SIZE] | --all] [--timeout SECONDS]\n"
-	"       kvm-pfnmap status\n"
-	"       kvm-pfnmap reload\n"
+	"       kvm-pfnmap status [--dirname DIR]\n"
+	"       kvm-pfnmap reload [--dirname DIR]\n"
 	"\n"
-	"probe    give a small guest memory of a driver, let guest and host write and read every page\n"
-	"         of it, and say whether that works and what to do about it\n"
-	"status   which KVM modules are loaded and which would be, and whether they can be reloaded\n"
-	"reload   unload KVM and load what modprobe finds now; refused while anything uses KVM\n"
+	"probe    give a driver's buffer to a small guest as its memory, let guest and host write and\n"
+	"         read every page of it, and report whether that works and what to do if it does not\n"
+	"status   show which KVM modules are loaded, which ones a reload would load, and whether a\n"
+	"         reload is possible\n"
+	"reload   unload KVM and load the modules that modprobe finds now; fails while KVM is in use\n"
 	"\n"
-	"  --drm NODE                  a buffer of this node, say /dev/dri/card0 or /dev/dri/renderD128\n"
-	"  --file PATH[:OFFSET:SIZE]   a file or device that can be mapped; its content is put back\n"
-	"  --all                       all nodes in /dev/dri, and ordinary memory for comparison;\n"
-	"                              this is what probe does when nothing is named\n"
-	"  --timeout SECONDS           for each step, 30 unless given\n"
-	"  --dirname DIR               status, reload: modules are below DIR/lib/modules\n"
-	"  --json                      the same facts as one JSON object\n"
-	"  --help, --version\n"
+	"  --drm NODE                  probe a buffer of this node, such as /dev/dri/card0\n"
+	"  --file PATH[:OFFSET:SIZE]   probe a file or a device that can be mapped; restore its content\n"
+	"  --all                       probe all nodes in /dev/dri, and ordinary memory for comparison;\n"
+	"                              this is the default\n"
+	"  --timeout SECONDS           time limit for each step of a probe; the default is 30\n"
+	"  --dirname DIR               use the modules below DIR/lib/modules (status, reload)\n"
+	"  --json                      print the report as one JSON object\n"
+	"  --help, --version           print this text, or the version, and exit\n"
 	"\n"
-	"exit status: 0 it works, it is done       3 there is no KVM, or no permission\n"
-	"             1 KVM refuses the memory;    4 there is no such device or file, or it gives no\n"
-	"               the modules stay             buffer that can be mapped\n"
-	"             2 wrong usage                5 it hangs, loses data or fails otherwise\n";
+	"exit status: 0 success                         3 no KVM, or no permission\n"
+	"             1 KVM refuses the memory; the     4 no such device or file, or it provides no\n"
+	"               modules could not be swapped      buffer that can be mapped\n"
+	"             2 wrong usage                     5 the probe hangs, loses data or fails otherwise\n";
 
 static int usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 static int usage(const char *fmt, ...)
@@ -77,19 +78,25 @@ static const struct option long_options[] = {
 	{ 0 },
 };
 
-/* What getopt_long() stumbled over; optind is behind it unless it is a letter among others. */
+/*
+ * Report the option that getopt_long() rejected. optind is one past it, except within a group of
+ * short options.
+ */
 static int wrong_option(int opt, char **argv)
 {
+	const char *arg = argv[optind - 1];
+
 	if (opt == ':')
-		return usage("%s lacks its argument", argv[optind - 1]);
+		return usage("option '%s' requires an argument", arg);
 	if (optopt >= OPT_DRM)
-		return usage("%s: the option has no argument", argv[optind - 1]);
+		return usage("option '%.*s' does not take an argument", (int)strcspn(arg, "="),
+			     arg);
 	if (optopt)
-		return usage("-%c is no option", optopt);
-	return usage("%s is no option", argv[optind - 1]);
+		return usage("unknown option '-%c'", optopt);
+	return usage("unknown option '%s'", arg);
 }
 
-/* In decimal, which parse_size() alone is not: nobody means 8 by 010. */
+/* Decimal only, unlike parse_size(): nobody who writes 010 means 8. */
 static bool parse_seconds(const char *text, unsigned int *seconds)
 {
 	uint64_t value;
@@ -101,7 +108,7 @@ static bool parse_seconds(const char *text, unsigned int *seconds)
 	return true;
 }
 
-/* Commands and options; what the command returns, or EXIT_USAGE. */
+/* Parse the command line and run the command. Returns its exit code, or EXIT_USAGE. */
 static int run(int argc, char **argv)
 {
 	static struct file_spec spec;
@@ -126,7 +133,7 @@ static int run(int argc, char **argv)
 			break;
 		case OPT_TIMEOUT:
 			if (!parse_seconds(optarg, &opts.timeout_s))
-				return usage("--timeout %s: want 1 to 3600 seconds", optarg);
+				return usage("--timeout %s: must be 1 to 3600 seconds", optarg);
 			break;
 		case OPT_DIRNAME:
 			if (strlen(optarg) >= PATH_MAX / 2)
@@ -150,38 +157,38 @@ static int run(int argc, char **argv)
 		modules |= opt == OPT_DIRNAME;
 	}
 	if (optind >= argc)
-		return usage("want probe, status or reload");
+		return usage("missing command: use probe, status or reload");
 	if (optind + 1 < argc)
-		return usage("%s is one argument too many", argv[optind + 1]);
+		return usage("unexpected argument '%s'", argv[optind + 1]);
 	command = argv[optind];
 	if (!strcmp(command, "probe")) {
 		if (modules)
-			return usage("--dirname is for status and reload");
+			return usage("--dirname is only for status and reload");
 		if (buffers > 1)
-			return usage("want one of --drm, --file and --all, once");
+			return usage("use only one of --drm, --file and --all");
 		opts.all = !opts.drm && !opts.file;
 		return cmd_probe(&opts);
 	}
 	if (strcmp(command, "status") && strcmp(command, "reload"))
-		return usage("%s is no command: want probe, status or reload", command);
+		return usage("unknown command '%s': use probe, status or reload", command);
 	if (probing || buffers)
-		return usage("--drm, --file, --all and --timeout are for probe");
+		return usage("--drm, --file, --all and --timeout are only for probe");
 	return command[0] == 's' ? cmd_status(&opts) : cmd_reload(&opts);
 }
 
-/* Whatever the tool was started with: three descriptors, and children that can be waited for. */
+/* Undo what the caller may have left us: closed standard descriptors, an ignored SIGCHLD. */
 static void set_up(void)
 {
 	int fd;
 
-	/* Open for nothing that one of them is for, so that its use still fails. */
+	/* O_RDONLY, so that writing to a closed standard output still fails. */
 	do
 		fd = open("/dev/null", O_RDONLY);
 	while (fd >= 0 && fd <= STDERR_FILENO);
 	if (fd >= 0)
 		close(fd);
 	signal(SIGCHLD, SIG_DFL);
-	/* Options may stand anywhere. */
+	/* Let options follow the command. */
 	unsetenv("POSIXLY_CORRECT");
 }
 
@@ -196,7 +203,7 @@ int main(int argc, char **argv)
 		return EXIT_BROKEN;
 	}
 	if (ferror(stdout)) {
-		complain("standard output: not all of it was written");
+		complain("standard output: write error");
 		return EXIT_BROKEN;
 	}
 	return status;

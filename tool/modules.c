@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What is known of KVM's modules: those that are loaded, by sysfs, and their files, by libkmod.
+ * Finds KVM's modules: the loaded ones through sysfs, their files through libkmod.
  *
- * The kernel does not say which file a module is from. What it says of the module is compared with
- * the files there are: kvm-pfnmap's kvm.ko has the parameter allow_unsafe_mappings, which others
- * have only from Linux 6.13 on, and its modules carry a version and a hash of their source, which
- * Debian's do not. A vendor module is from the place of the kvm.ko it loaded on, since it fits no
- * other.
+ * The kernel does not say which file a module was loaded from, so its properties in sysfs are
+ * compared with those of the files on disk. kvm-pfnmap's kvm.ko has the parameter
+ * allow_unsafe_mappings, which other kvm.ko have only since Linux 6.13; and kvm-pfnmap's modules
+ * carry a version and a source hash, unlike Debian's. The vendor module comes from the same
+ * directory as kvm.ko, because it fits no other.
  */
 #include <dirent.h>
 #include <libkmod.h>
@@ -23,7 +23,7 @@
 
 #define OWN_PARAMETER "allow_unsafe_mappings"
 
-/* Where modules of KVM may lie, below /lib/modules/RELEASE. */
+/* Directories below /lib/modules/RELEASE that may contain KVM's modules. */
 #define KERNELS_OWN "kernel/arch/x86/kvm"
 static const char *const places[] = { "updates/dkms", "updates", "extra", KERNELS_OWN };
 static const char *const suffixes[] = { "", ".xz", ".zst", ".gz" };
@@ -43,7 +43,7 @@ struct kmod_ctx *kvm_kmod(const struct kvm_state *s)
 	return ctx;
 }
 
-/* Join directory and base name; an empty string where that is too long. */
+/* Join directory and base name; the result is empty if it would be too long. */
 static void join(char *path, const char *dir, const char *name)
 {
 	if (snprintf(path, PATH_MAX, "%s/%s", dir, name) >= PATH_MAX)
@@ -58,7 +58,7 @@ static bool read_attribute(const char *module, const char *name, char *text, siz
 	return read_line(path, text, size);
 }
 
-/* Those that the user may read. */
+/* Read the parameters that this user may read. */
 static void read_parameters(struct module *m)
 {
 	char path[256], name[512], value[1024];
@@ -89,7 +89,7 @@ static void read_loaded(struct module *m, const char *release)
 	if (access(path, F_OK))
 		return;
 	m->there = true;
-	/* Only what was loaded has a state. */
+	/* Built-in modules have no initstate. */
 	m->builtin = !read_attribute(m->name, "initstate", state, sizeof(state));
 	read_attribute(m->name, "version", m->version, sizeof(m->version));
 	read_attribute(m->name, "srcversion", m->srcversion, sizeof(m->srcversion));
@@ -103,7 +103,7 @@ static void copy(char *to, size_t size, const char *from)
 	snprintf(to, size, "%.*s", (int)strcspn(from, " "), from);
 }
 
-/* What the file says of itself. */
+/* Read version, release and parameters from the module file. */
 static void describe_file(struct kmod_ctx *ctx, struct module_file *f)
 {
 	struct kmod_list *list = NULL, *entry;
@@ -148,14 +148,14 @@ static void find_next(struct kmod_ctx *ctx, struct module *m)
 	describe_file(ctx, &m->next);
 }
 
-/* The module's file in a directory, in any packing; false: there is none. */
+/* Find the module's file in a directory, compressed or not. False: not found. */
 static bool file_in(const char *dir, const char *module, char *path)
 {
 	char base[64];
 
 	for (size_t i = 0; i < ARRAY_SIZE(suffixes); i++) {
 		snprintf(base, sizeof(base), "%s.ko%s", module, suffixes[i]);
-		/* The kernel's names have underscores, the files hyphens. */
+		/* Module names have underscores, file names have hyphens. */
 		for (char *p = base; *p; p++)
 			if (*p == '_')
 				*p = '-';
@@ -167,7 +167,7 @@ static bool file_in(const char *dir, const char *module, char *path)
 	return false;
 }
 
-/* What is no module at all, cut off for instance, would look like one without a version. */
+/* Check release first: a truncated file would otherwise pass for a module without a version. */
 static bool same(const struct module *m, const struct module_file *f)
 {
 	return f->release[0] && m->patched == f->patched && !strcmp(m->version, f->version) &&
@@ -183,7 +183,7 @@ void kernels_own_files(const struct kvm_state *s, char *kvm, char *vendor)
 		kvm[0] = '\0';
 }
 
-/* The file that kvm is from, and in the same place that of the vendor's module. */
+/* Find the file that kvm was loaded from, and the vendor module next to it. */
 static void find_files(struct kmod_ctx *ctx, struct kvm_state *s)
 {
 	char dir[PATH_MAX], *slash;
@@ -211,7 +211,7 @@ static void find_files(struct kmod_ctx *ctx, struct kvm_state *s)
 		describe_file(ctx, &s->vendor.file);
 }
 
-/* The one for this processor; both may be there when they are built in. */
+/* The module for this processor. Both are present if they are built in. */
 static const char *vendor_name(void)
 {
 	char line[256], maker[64] = "";

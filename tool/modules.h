@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * modules.h - the running kernel, and KVM's modules in it and on disk.
+ * modules.h - the running kernel, and KVM's modules, loaded and on disk.
  */
 #ifndef MODULES_H
 #define MODULES_H
@@ -14,22 +14,22 @@
 #define KVM_DEVICE "/dev/kvm"
 
 struct module_file {
-	char path[PATH_MAX]; /* "": there is none */
+	char path[PATH_MAX]; /* "": no such file */
 	char version[64], srcversion[64];
-	char release[128]; /* the kernel it was built for; "": it is no module that can be read */
-	bool patched;	   /* one of kvm-pfnmap's; for kvm.ko only, others go with theirs */
+	char release[128]; /* the kernel it was built for; "": not a readable module */
+	bool patched;	   /* one of kvm-pfnmap's; set for kvm.ko only */
 };
 
 struct module {
 	const char *name;
 	bool there; /* loaded or built in */
 	bool builtin;
-	bool patched; /* as above, of what is loaded */
+	bool patched; /* as above, for the loaded module */
 	char version[64], srcversion[64];
-	char parameters[4096];	 /* "name=value" lines, each with its line break */
-	char options[1024];	 /* that modprobe.d has for it */
-	struct module_file file; /* that it was loaded from, as far as that can be told */
-	struct module_file next; /* that modprobe would load now */
+	char parameters[4096];	 /* lines of "name=value" */
+	char options[1024];	 /* from modprobe.d */
+	struct module_file file; /* the file it was loaded from, if known */
+	struct module_file next; /* the file that modprobe would load now */
 };
 
 enum paging { PAGING_UNKNOWN, PAGING_NESTED, PAGING_SHADOW };
@@ -37,20 +37,20 @@ enum paging { PAGING_UNKNOWN, PAGING_NESTED, PAGING_SHADOW };
 struct kvm_state {
 	char release[128], debian[64];
 	enum support support;
-	char module_dir[PATH_MAX]; /* /lib/modules/RELEASE, below --dirname */
+	char module_dir[PATH_MAX]; /* DIRNAME/lib/modules/RELEASE */
 	struct module kvm, vendor; /* vendor: kvm_amd or kvm_intel */
 	enum paging paging;
 };
 
 struct kmod_ctx;
 
-/* For ctx->module_dir. NULL: libkmod fails. */
+/* Open libkmod for s->module_dir. NULL: it failed. */
 struct kmod_ctx *kvm_kmod(const struct kvm_state *s);
 
-/* Find all of it out. Never fails: what cannot be found is left empty. */
+/* Fill in *s. Never fails: fields that cannot be determined stay empty. */
 void kvm_state_get(struct kvm_state *s, const char *dirname);
 
-/* The files that the kernel itself came with, of PATH_MAX bytes each; *kvm is "" if it has none. */
+/* Paths of the kernel package's own modules, PATH_MAX bytes each; *kvm is "" if they are missing. */
 void kernels_own_files(const struct kvm_state *s, char *kvm, char *vendor);
 
 /* "kvm-pfnmap 0.1.0" or "stock". */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Reads text; parse.h describes the functions. */
+/* Parses text; see parse.h. */
 #include <ctype.h>
 #include <errno.h>
 #include <regex.h>
@@ -19,7 +19,7 @@ bool parse_size(const char *text, uint64_t *value)
 	unsigned int shift = 0;
 	char *end;
 
-	/* strtoull() would take a sign and blanks. */
+	/* strtoull() would accept a sign and blanks. */
 	if (!isdigit((unsigned char)text[0]))
 		return false;
 	errno = 0;
@@ -47,7 +47,7 @@ const char *parse_file_spec(const char *text, struct file_spec *spec)
 	*spec = (struct file_spec){ .whole = true };
 	while (first && first > text && first[-1] != ':')
 		first--;
-	/* Now behind the colon before the last one, or at the start. */
+	/* Now first points past the last colon but one, or at the start. */
 	if (first && first > text && (size_t)(last - first) < sizeof(number)) {
 		memcpy(number, first, last - first);
 		number[last - first] = '\0';
@@ -65,15 +65,15 @@ const char *parse_file_spec(const char *text, struct file_spec *spec)
 	if (spec->whole)
 		return NULL;
 	if (spec->offset % PAGE || spec->size % PAGE)
-		return "offset and size have to be multiples of 4096";
+		return "offset and size must be multiples of 4096";
 	if (!spec->size || spec->size > MAX_SIZE)
-		return "the size has to be between 4096 and 1G";
+		return "the size must be between 4096 and 1G";
 	if (spec->offset > INT64_MAX - spec->size)
 		return "the offset is too large";
 	return NULL;
 }
 
-/* Order of a character that is no digit: '~' before the end, the end before letters. */
+/* Rank of a non-digit: '~' sorts before the end, the end before letters, letters before others. */
 static int weight(char c)
 {
 	if (c == '~')
@@ -83,7 +83,7 @@ static int weight(char c)
 	return isalpha((unsigned char)c) ? (unsigned char)c : (unsigned char)c + 256;
 }
 
-/* Numbers of any length, as digits; moves behind them. */
+/* Compare numbers of any length and move past them. */
 static int compare_numbers(const char **a, const char **b)
 {
 	static const char digits[] = "0123456789";
@@ -102,7 +102,7 @@ static int compare_numbers(const char **a, const char **b)
 	return ret;
 }
 
-/* Epoch, what is before the revision, or the revision. */
+/* Compare one part of two versions: the epoch, the upstream version or the revision. */
 static int compare_parts(const char *a, const char *b)
 {
 	while (*a || *b) {
@@ -122,7 +122,7 @@ static int compare_parts(const char *a, const char *b)
 	return 0;
 }
 
-/* [EPOCH:]VERSION[-REVISION], taken apart in a buffer of the caller's; "" for what is not there. */
+/* The parts of [EPOCH:]VERSION[-REVISION], in the caller's buffer; "" for a missing one. */
 struct version {
 	const char *epoch, *upstream, *revision;
 };
@@ -187,7 +187,7 @@ void debian_version(const char *uname_version, char *version, size_t size)
 	const char *p = strstr(uname_version, "Debian ");
 
 	p = p ? p + strlen("Debian ") : "";
-	/* Others may have the word in it, and something else behind it. */
+	/* Other kernels may contain the word without a version. */
 	if (!isdigit((unsigned char)*p))
 		p = "";
 	snprintf(version, size, "%.*s", (int)strcspn(p, " "), p);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * parse.h - what the tool reads out of text: its arguments, the list of supported kernels, what
- * dkms and the kernel say.
+ * parse.h - parsers for the tool's arguments, kernel names and versions, and the output of dkms.
  */
 #ifndef PARSE_H
 #define PARSE_H
@@ -14,16 +13,16 @@
 
 struct file_spec {
 	char path[4096];
-	bool whole; /* no offset and size given */
+	bool whole; /* no offset and size were given */
 	uint64_t offset, size;
 };
 
-/* A number of bytes: decimal, 0x hexadecimal or 0 octal; K, M or G behind it multiplies. */
+/* A number of bytes: decimal, 0x hexadecimal or 0 octal, with an optional suffix K, M or G. */
 bool parse_size(const char *text, uint64_t *value);
 
 /*
- * Colons belong to the path unless the two last fields are sizes. Returns NULL, or what is wrong:
- * offset and size are whole pages of 4096 bytes, the size is 1 page to 1 GiB.
+ * Colons belong to the path unless the last two fields are sizes. Returns NULL, or an error message:
+ * offset and size must be multiples of 4096, and the size must be 4096 bytes to 1 GiB.
  */
 const char *parse_file_spec(const char *text, struct file_spec *spec);
 
@@ -35,45 +34,45 @@ struct kernel_line {
 	const char *oldest;  /* Debian version */
 };
 
-/* Of kernels.conf, as it was at the time of the build; the last one has NULLs. */
+/* The contents of kernels.conf when the tool was built; the last entry has NULLs. */
 extern const struct kernel_line supported_kernels[];
 
-/* Debian versions: <0, 0 or >0, as dpkg --compare-versions orders them. */
+/* Compare Debian versions as dpkg --compare-versions does: <0, 0 or >0. */
 int compare_versions(const char *a, const char *b);
 
 enum support {
 	SUPPORT_NO,	 /* another kernel */
-	SUPPORT_TOO_OLD, /* of a supported series, before the oldest version */
+	SUPPORT_TOO_OLD, /* a supported series, but before the oldest version */
 	SUPPORT_YES,
 };
 
-/* version: the Debian version, NULL or "" if that is not known, which is taken as new enough. */
+/* version: the Debian version; NULL or "" if unknown, which counts as new enough. */
 enum support kernel_support(const struct kernel_line *list, const char *release,
 			    const char *version);
 
-/* The Debian version in what uname -v says; "" if there is none. */
+/* Extract the Debian version from the output of uname -v; "" if there is none. */
 void debian_version(const char *uname_version, char *version, size_t size);
 
-/* Is the release (6.1.0-56-amd64) of Linux major.minor or later? */
+/* Is the release (such as 6.1.0-56-amd64) Linux major.minor or later? */
 bool release_at_least(const char *release, unsigned int major, unsigned int minor);
 
 /* ---- dkms ---- */
 
 /*
- * One line of "dkms status": "NAME/VERSION, RELEASE, ARCH: STATE" or, before dkms 3, with a comma
- * for the slash; without release and arch while the module is only added. False: no such line.
+ * One line of "dkms status": "NAME/VERSION, RELEASE, ARCH: STATE", or with a comma instead of the
+ * slash before dkms 3. A module that is only added has no release and arch. False: not such a line.
  */
 struct dkms_line {
 	char version[64];
 	char release[128]; /* "" if none */
-	char state[256];   /* "installed", "built", "added", with dkms' remarks on each module */
+	char state[256];   /* "installed", "built", "added", and dkms' remarks on each module */
 };
 
 bool parse_dkms_line(const char *line, const char *name, struct dkms_line *out);
 
-/* ---- others ---- */
+/* ---- lockdown ---- */
 
-/* The word in brackets of "[none] integrity confidentiality"; false: there is none. */
+/* Extract the word in brackets from "[none] integrity confidentiality". False: there is none. */
 bool bracketed_word(const char *text, char *word, size_t size);
 
 #endif

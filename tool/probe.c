@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kvm-pfnmap probe: a guest of its own for each buffer, and what became of it in words.
+ * kvm-pfnmap probe: gives each buffer to a guest and records what happens.
  *
- * Everything that may go wrong happens in a child for each buffer, which keeps a record in shared
- * memory. So whatever it dies of, the tool knows how far it came; and a guest that hangs, or a
- * driver, is killed with it when its time is up.
+ * Each buffer is probed in a child process, which keeps its record in shared memory. If the child
+ * dies, the parent still knows how far it got; if the guest or the driver hangs, the parent kills
+ * the child.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +31,7 @@
 #include "vmm/vmm.h"
 
 #define SLOT 1u
-/* In the GiB that the guest runs in: it needs no page tables more, that KVM would have to map. */
+/* In the guest's first GiB, so that KVM need not map further page tables of the guest. */
 #define GPA	    (1ull << 29)
 #define HUGE_PAGE   (2ull << 20)
 #define WORDS	    (BUFFER_PAGE / 8)
@@ -43,20 +43,20 @@
 
 /* ---- the child ---- */
 
-/* The parent, or whoever ends both, wants no more than the page put back that is in work. */
+/* Set by a signal from the parent or the user: restore the current page, then stop. */
 static volatile sig_atomic_t stop;
 
 static void on_stop(int sig)
 {
 	(void)sig;
 	stop = 1;
-	/* Where even that takes too long, an end without it. */
+	/* If even that takes too long, stop without it. */
 	alarm(1);
 }
 
 /*
- * Nothing is left of the child when the parent is gone, however that ended: neither a guest that
- * spins nor a page with the wrong content. KVM_RUN ends with EINTR on such a signal.
+ * End the child when the parent ends, however that happens, so that no guest keeps running and no
+ * page keeps the wrong content. The signals make KVM_RUN return EINTR.
  */
 static void end_with(pid_t parent)
 {
@@ -66,7 +66,7 @@ static void end_with(pid_t parent)
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
 		sigaction(signals[i], &sa, NULL);
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	/* A page that the host cannot use is a finding, and no core dump. */
+	/* SIGBUS on a page that the host cannot access is a result: no core dump. */
 	prctl(PR_SET_DUMPABLE, 0);
 	if (getppid() != parent)
 		_exit(0);
@@ -90,7 +90,7 @@ static bool allocate(const struct target *t, struct record *r, struct buffer *b)
 	return false;
 }
 
-/* libvmm dies without KVM, and its words are not for everybody. */
+/* Check for KVM first: without it, libvmm exits with a message for developers. */
 static bool have_kvm(struct record *r)
 {
 	int kvm = open(KVM_DEVICE, O_RDWR | O_CLOEXEC), vm;
@@ -103,7 +103,7 @@ static bool have_kvm(struct record *r)
 	vm = ioctl(kvm, KVM_CREATE_VM, 0);
 	if (vm < 0) {
 		r->verdict = NO_KVM;
-		SAY(r, "KVM makes no virtual machine: %s", strerror(errno));
+		SAY(r, "KVM cannot create a virtual machine: %s", strerror(errno));
 	} else {
 		close(vm);
 	}
@@ -131,7 +131,7 @@ static bool page_is(const uint64_t *page, uint64_t seed)
 	return true;
 }
 
-/* One call of the guest, which signals may interrupt (a debugger, a machine that was asleep). */
+/* Call the guest once; go on after unrelated signals (a debugger, suspend). */
 static void call(struct record *r, struct vcpu *v, const struct guest_cmd *cmd,
 		 struct guest_outcome *out)
 {
@@ -143,7 +143,7 @@ static void call(struct record *r, struct vcpu *v, const struct guest_cmd *cmd,
 	r->stage = STAGE_HOST;
 }
 
-/* Has the last call of the guest done its work? If not, that is a verdict on the whole buffer. */
+/* Did the last call of the guest succeed? If not, set the verdict on the buffer. */
 static bool judge(struct record *r, const struct guest_outcome *out)
 {
 	if (out->end == GUEST_DONE || stop)
@@ -157,14 +157,14 @@ static bool judge(struct record *r, const struct guest_outcome *out)
 	r->verdict = FAILED;
 	if (out->end == GUEST_EXIT && out->exit_reason == KVM_EXIT_MMIO) {
 		r->verdict = NO_BUFFER;
-		SAY(r, "KVM does not find page %u writable in the host's mapping", r->page);
+		SAY(r, "KVM finds that page %u is not writable in the host's mapping", r->page);
 	} else {
 		SAY(r, "the guest failed at page %u: %s", r->page, guest_describe(out));
 	}
 	return false;
 }
 
-/* False: no use to go on with other pages. */
+/* Returns false if the other pages need not be tried. */
 static bool try_page(struct record *r, struct vcpu *v, uint64_t *page, uint64_t gpa, bool keep)
 {
 	struct guest_cmd cmd = {
@@ -180,12 +180,12 @@ static bool try_page(struct record *r, struct vcpu *v, uint64_t *page, uint64_t 
 	r->stage = STAGE_HOST;
 	if (keep)
 		memcpy(saved, page, BUFFER_PAGE);
-	/* Unless there is something to save, the guest is the first to touch the page. */
+	/* If there was nothing to save, the guest is the first to touch the page. */
 	call(r, v, &cmd, &out);
 	done = judge(r, &out);
 	if (done && !page_is(page, cmd.value)) {
 		r->verdict = CORRUPT;
-		SAY(r, "the host does not find in page %u what the guest wrote", r->page);
+		SAY(r, "the host does not see what the guest wrote to page %u", r->page);
 		done = false;
 	}
 	cmd.value = HOST_SEED + r->page;
@@ -198,7 +198,7 @@ static bool try_page(struct record *r, struct vcpu *v, uint64_t *page, uint64_t 
 	}
 	if (done && out.result) {
 		r->verdict = CORRUPT;
-		SAY(r, "the guest does not find in page %u what the host wrote", r->page);
+		SAY(r, "the guest does not see what the host wrote to page %u", r->page);
 		done = false;
 	}
 	if (keep)
@@ -226,7 +226,7 @@ static void __attribute__((noreturn)) child(const struct target *t, struct recor
 	r->runs++;
 	for (size_t i = 0; i < PAGE_SIZES; i++)
 		before[i] = vm_stat(vm, page_stats[i]);
-	/* Only at equal offsets in 2 MiB can KVM map large pages. */
+	/* KVM maps large pages only if both addresses have the same offset within 2 MiB. */
 	gpa = GPA + ((uintptr_t)b.map & (HUGE_PAGE - 1));
 	VMM_MUST(vm_slot_set(vm, SLOT, gpa, b.size, b.map, 0));
 
@@ -237,13 +237,13 @@ static void __attribute__((noreturn)) child(const struct target *t, struct recor
 		go_on = try_page(r, v, (uint64_t *)((char *)b.map + offset), gpa + offset, b.keep);
 	} while (go_on && ++r->page < r->pages);
 	count(r, vm, v, before);
-	/* All else goes with the process. */
+	/* The kernel frees the rest. */
 	_exit(0);
 }
 
 /* ---- the parent ---- */
 
-/* The last line of the child's messages. */
+/* Get the last line of the child's messages. */
 static void last_words(int fd, char *text, size_t size)
 {
 	off_t end = lseek(fd, 0, SEEK_END), start = end >= (off_t)size ? end - (off_t)size + 1 : 0;
@@ -259,16 +259,16 @@ static void last_words(int fd, char *text, size_t size)
 		memmove(text, last + 1, strlen(last + 1) + 1);
 }
 
-/* What it was at, as "the driver, making the buffer". */
+/* What the child was doing, for the end of a sentence. */
 static const char *stage_text(const struct record *r)
 {
-	return r->stage == STAGE_ALLOCATE ? "the driver, making the buffer" :
-	       r->stage == STAGE_CREATE	  ? "KVM, making the guest" :
-	       r->stage == STAGE_GUEST	  ? "the guest" :
-					    "the host's own access";
+	return r->stage == STAGE_ALLOCATE ? "while the driver was creating the buffer" :
+	       r->stage == STAGE_CREATE	  ? "while KVM was creating the guest" :
+	       r->stage == STAGE_GUEST	  ? "while the guest was running" :
+					    "during the host's own access";
 }
 
-/* The child did not come to its end. */
+/* The child ended abnormally: find out why. */
 static void post_mortem(struct record *r, int status, int messages)
 {
 	int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
@@ -278,10 +278,9 @@ static void post_mortem(struct record *r, int status, int messages)
 	r->exits = -1;
 	if ((sig == SIGBUS || sig == SIGSEGV) && r->stage == STAGE_HOST) {
 		r->verdict = NO_BUFFER;
-		SAY(r, "the host itself cannot use page %u: %s", r->page, strsignal(sig));
+		SAY(r, "the host itself cannot access page %u: %s", r->page, strsignal(sig));
 	} else if (sig) {
-		SAY(r, "%s, at page %u of %u: ended by a signal, %s", stage_text(r), r->page,
-		    r->pages, strsignal(sig));
+		SAY(r, "%s %s, at page %u of %u", strsignal(sig), stage_text(r), r->page, r->pages);
 	} else {
 		last_words(messages, words, sizeof(words));
 		SAY(r, "%s", words[0] ? words : "the probe ended early");
@@ -296,7 +295,7 @@ static int64_t now_ms(void)
 	return ts.tv_sec * 1000ll + ts.tv_nsec / 1000000;
 }
 
-/* Wait until the child has ended; false: it made no step for so long, not even a page. */
+/* Wait until the child ends. False: it made no progress for timeout_ms. */
 static bool wait_for(int pidfd, const volatile struct record *r, int64_t timeout_ms)
 {
 	struct pollfd pfd = { .fd = pidfd, .events = POLLIN };
@@ -314,7 +313,7 @@ static bool wait_for(int pidfd, const volatile struct record *r, int64_t timeout
 	return false;
 }
 
-/* Its time is up: the page that it is at gets its content back, if that can be. */
+/* Stop a child that makes no progress; let it restore its page if it still can. */
 static void end_child(pid_t pid, int pidfd)
 {
 	struct pollfd pfd = { .fd = pidfd, .events = POLLIN };
@@ -322,12 +321,12 @@ static void end_child(pid_t pid, int pidfd)
 	kill(pid, SIGTERM);
 	if (poll(&pfd, 1, 1500) <= 0)
 		kill(pid, SIGKILL);
-	/* A process that hangs in the kernel for good is not waited for. */
+	/* Do not wait for a process that hangs in the kernel. */
 	if (poll(&pfd, 1, 2000) > 0)
 		waitpid(pid, NULL, 0);
 }
 
-/* One target, in a child. */
+/* Probe one target in a child process. */
 static void run(const struct target *t, struct record *r, unsigned int timeout_s)
 {
 	int messages = memfd_create("messages", MFD_CLOEXEC), pidfd, status;
@@ -337,7 +336,7 @@ static void run(const struct target *t, struct record *r, unsigned int timeout_s
 	fflush(NULL);
 	pid = fork();
 	if (!pid) {
-		/* Libraries have things to say as well. */
+		/* Libraries print there, too. */
 		if (messages >= 0)
 			dup2(messages, STDERR_FILENO);
 		end_with(parent);
@@ -345,7 +344,7 @@ static void run(const struct target *t, struct record *r, unsigned int timeout_s
 	}
 	pidfd = pid < 0 ? -1 : (int)syscall(SYS_pidfd_open, pid, 0);
 	if (pidfd < 0) {
-		SAY(r, "no process for it: %s", strerror(errno));
+		SAY(r, "cannot start a process: %s", strerror(errno));
 		if (pid > 0 && !kill(pid, SIGKILL))
 			waitpid(pid, NULL, 0);
 	} else if (!wait_for(pidfd, r, timeout_s * 1000ll)) {
@@ -355,8 +354,8 @@ static void run(const struct target *t, struct record *r, unsigned int timeout_s
 		*r = at;
 		r->verdict = HANGS;
 		r->exits = -1;
-		SAY(r, "%s, at page %u of %u: no step for %u s", stage_text(&at), at.page, at.pages,
-		    timeout_s);
+		SAY(r, "no progress for %u s %s, at page %u of %u", timeout_s, stage_text(&at),
+		    at.page, at.pages);
 	} else if (waitpid(pid, &status, 0) == pid && status) {
 		post_mortem(r, status, messages);
 	}
@@ -399,7 +398,7 @@ int cmd_probe(const struct options *opts)
 	if (!opts->json)
 		print_host(s);
 	if (!opts->json && opts->all && n == 1)
-		printf("\nno DRM device: there is nothing in /dev/dri\n");
+		printf("\nno DRM device in /dev/dri\n");
 	for (size_t i = 0; i < n; i++) {
 		run(&targets[i], &records[i], opts->timeout_s);
 		if (!opts->json)

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kvm-pfnmap reload: KVM's modules out, those that modprobe finds in, or the old ones back.
+ * kvm-pfnmap reload: unloads KVM's modules and loads the ones that modprobe finds now, or the old
+ * ones again if that fails.
  *
- * All that can be known beforehand is asked beforehand. From then on the kernel decides, which
- * refuses to unload what is in use: either nothing has happened yet, or there is a way back.
+ * Known obstacles are checked before anything changes. After that the kernel decides: it refuses to
+ * unload a module that is in use, so either nothing has changed yet or the old modules can return.
  */
 #include <errno.h>
 #include <libkmod.h>
@@ -52,7 +53,7 @@ static int unload(struct reload *r, const char *name)
 	return ret == -ENOENT ? 0 : ret;
 }
 
-/* As modprobe: with what it depends on and its options. */
+/* Load a module as modprobe does, with its dependencies and options. */
 static int load(struct reload *r, const char *name)
 {
 	struct kmod_module *mod;
@@ -65,7 +66,7 @@ static int load(struct reload *r, const char *name)
 	return ret;
 }
 
-/* One file, with the options that there are for the module. */
+/* Load one file, with the options that modprobe.d has for the module. */
 static int load_file(struct reload *r, const struct module *m, const char *path)
 {
 	struct kmod_module *mod;
@@ -78,7 +79,7 @@ static int load_file(struct reload *r, const struct module *m, const char *path)
 	return ret == -EEXIST ? 0 : ret;
 }
 
-/* Back to these files; 0 or -errno. */
+/* Load these files again. Returns 0 or -errno. */
 static int restore(struct reload *r, const char *kvm, const char *vendor)
 {
 	const struct kvm_state *s = &r->before;
@@ -92,13 +93,13 @@ static int restore(struct reload *r, const char *kvm, const char *vendor)
 	return ret;
 }
 
-/* What is known about an error beyond its name. */
+/* Advice for an error. */
 static const char *explain(int err)
 {
 	return err == -EBUSY	    ? "" :
-	       err == -EKEYREJECTED ? "; the key of the new ones is not enrolled: mokutil --import "
+	       err == -EKEYREJECTED ? "; their signing key is not enrolled: run mokutil --import "
 				      "/var/lib/dkms/mok.pub, then reboot" :
-				      "; dmesg says why";
+				      "; see dmesg";
 }
 
 static enum exit_code put_back(struct reload *r, const char *what, int err)
@@ -106,17 +107,17 @@ static enum exit_code put_back(struct reload *r, const char *what, int err)
 	const struct kvm_state *s = &r->before;
 	const char *kvm = s->kvm.file.path, *vendor = s->vendor.file.path;
 	bool own = !kvm[0] || (s->vendor.there && !vendor[0]);
-	const char *which = own ? "the kernel's own modules" : "the modules of before";
+	const char *which = own ? "the kernel's own modules" : "the previous modules";
 	char own_kvm[PATH_MAX], own_vendor[PATH_MAX];
 	int ret;
 
 	if (!s->kvm.there) {
 		unload(r, s->vendor.name);
 		unload(r, "kvm");
-		return end(r, EXIT_REFUSED, "restored", "%s: %s; KVM stays unloaded, as it was%s",
+		return end(r, EXIT_REFUSED, "restored", "%s: %s; KVM is not loaded, as before%s",
 			   what, strerror(-err), explain(err));
 	}
-	/* An update of the package has taken the files of what was loaded away. */
+	/* A package update may have removed the files of the loaded modules. */
 	if (own) {
 		kernels_own_files(s, own_kvm, own_vendor);
 		kvm = own_kvm;
@@ -125,8 +126,8 @@ static enum exit_code put_back(struct reload *r, const char *what, int err)
 	ret = kvm[0] ? restore(r, kvm, vendor) : -ENOENT;
 	if (ret)
 		return end(r, EXIT_BROKEN, "failed",
-			   "%s: %s; and %s do not load: %s; KVM is not loaded, dmesg says why",
-			   what, strerror(-err), which, strerror(-ret));
+			   "%s: %s; %s do not load either: %s; KVM is not loaded; see dmesg", what,
+			   strerror(-err), which, strerror(-ret));
 	return end(r, EXIT_REFUSED, "restored", "%s: %s; %s are loaded %s%s", what, strerror(-err),
 		   which, own ? "instead" : "again", explain(err));
 }
@@ -134,20 +135,20 @@ static enum exit_code put_back(struct reload *r, const char *what, int err)
 static enum exit_code swap(struct reload *r)
 {
 	const struct kvm_state *s = &r->before;
-	char what[PATH_MAX + 32];
+	char what[PATH_MAX + 64];
 	int ret;
 
 	ret = unload(r, s->vendor.name);
 	if (ret)
 		return end(r, ret == -EPERM ? EXIT_NO_ACCESS : EXIT_REFUSED, "refused",
-			   "%s cannot be unloaded: %s; nothing was done", s->vendor.name,
+			   "%s cannot be unloaded: %s; nothing was changed", s->vendor.name,
 			   strerror(-ret));
 	ret = unload(r, "kvm");
 	if (ret)
 		return put_back(r, "kvm cannot be unloaded", ret);
 	ret = load(r, s->vendor.name);
 	if (ret < 0) {
-		snprintf(what, sizeof(what), "%s or what it needs does not load",
+		snprintf(what, sizeof(what), "%s or a module that it needs does not load",
 			 s->vendor.next.path);
 		return put_back(r, what, ret);
 	}
@@ -172,14 +173,14 @@ static enum exit_code reload(struct reload *r, const char *dirname)
 	kvm_users_get(&users, s);
 	obstacle = reload_obstacle(s, &users);
 	if (obstacle)
-		return end(r, EXIT_REFUSED, "refused", "%s; nothing was done", obstacle);
+		return end(r, EXIT_REFUSED, "refused", "%s; nothing was changed", obstacle);
 	if (geteuid())
 		return end(r, EXIT_NO_ACCESS, "refused", "only root can reload modules: use sudo");
 	r->ctx = kvm_kmod(s);
 	if (!r->ctx)
 		return end(r, EXIT_BROKEN, "refused", "libkmod cannot read %s", s->module_dir);
 
-	/* Nobody interrupts what comes now. */
+	/* A signal must not end the process between unloading and loading. */
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &old);
 	code = swap(r);
@@ -189,7 +190,8 @@ static enum exit_code reload(struct reload *r, const char *dirname)
 		return code;
 	kvm_state_get(&r->after, dirname);
 	if (!is_loaded(&r->after))
-		return end(r, EXIT_BROKEN, "failed", "the modules are not there after loading");
+		return end(r, EXIT_BROKEN, "failed",
+			   "the modules were loaded, but KVM is not there");
 	return end(r, EXIT_OK, "reloaded", "KVM is now %s, %s",
 		   kind_text(r->after.kvm.patched, r->after.kvm.version, kind, sizeof(kind)),
 		   r->after.kvm.file.path[0] ? r->after.kvm.file.path : r->after.kvm.next.path);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * kvm-pfnmap status: the modules that are loaded and those that would be, and whether the one can
- * become the other.
+ * kvm-pfnmap status: shows the loaded modules, the ones that a reload would load, and whether a
+ * reload is possible.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -27,7 +27,7 @@
 #define EFIVARS	    "/sys/firmware/efi/efivars/"
 #define SECURE_BOOT EFIVARS "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 #define MAX_DKMS    64
-#define DKMS_MS	    10000 /* as long may it be silent */
+#define DKMS_MS	    10000 /* give up on dkms after this long without output */
 #define MAX_KERNELS 64
 
 enum dkms { DKMS_OK, DKMS_MISSING, DKMS_FAILED };
@@ -38,23 +38,23 @@ struct facts {
 	enum dkms dkms;
 	struct dkms_line lines[MAX_DKMS];
 	size_t n_lines;
-	char kernels[MAX_KERNELS][256]; /* releases with modules installed */
+	char kernels[MAX_KERNELS][256]; /* releases that have modules installed */
 	size_t n_kernels;
 	const char *secure_boot; /* "on", "off", "no EFI", "unknown" */
 	char lockdown[32];	 /* "": unknown */
 	bool sig_enforce;
 };
 
-/* ---- finding out ---- */
+/* ---- gathering ---- */
 
-/* All that comes out of a pipe, as far as there is room; false: its end did not come in time. */
+/* Read a pipe to its end, dropping what does not fit. False: timeout or error. */
 static bool read_all(int fd, char *text, size_t size, int timeout_ms)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
 	size_t used = 0;
 	ssize_t n = 1;
 
-	/* What is too much for it goes over its last byte. */
+	/* Once the buffer is full, its last byte takes the rest. */
 	while (n > 0 && poll(&pfd, 1, timeout_ms) > 0) {
 		n = read(fd, text + used, used + 1 < size ? size - 1 - used : 1);
 		used += used + 1 < size && n > 0 ? n : 0;
@@ -73,7 +73,7 @@ static enum dkms ask_dkms(struct facts *f)
 	int fds[2], err, status;
 	pid_t pid;
 
-	/* posix_spawnp() looks in our own PATH, a user's, which lacks sbin. */
+	/* posix_spawnp() searches our own PATH, and a user's may lack sbin. */
 	setenv("PATH", envp[0] + strlen("PATH="), 1);
 	if (pipe2(fds, O_CLOEXEC))
 		return DKMS_FAILED;
@@ -120,7 +120,7 @@ static void find_kernels(struct facts *f, const char *dirname)
 		free(list);
 }
 
-/* The variable is 4 bytes of attributes and then 1 or 0. */
+/* The EFI variable consists of 4 bytes of attributes and one byte, 0 or 1. */
 static const char *secure_boot(void)
 {
 	unsigned char value[5];
@@ -161,12 +161,12 @@ static struct facts *find_out(const char *dirname)
 	return f;
 }
 
-/* ---- saying it ---- */
+/* ---- reporting ---- */
 
 static const char *support_text(enum support support)
 {
 	return support == SUPPORT_YES	  ? "supported" :
-	       support == SUPPORT_TOO_OLD ? "too old a version to be supported" :
+	       support == SUPPORT_TOO_OLD ? "too old to be supported" :
 					    "not supported";
 }
 
@@ -175,14 +175,14 @@ static void print_file(const char *label, const struct module_file *file, bool p
 	char text[PATH_MAX + 256], kind[96];
 
 	if (!file->path[0])
-		snprintf(text, sizeof(text), "no such module");
+		snprintf(text, sizeof(text), "not found");
 	else
 		snprintf(text, sizeof(text), "%s, %s",
 			 kind_text(patched, file->version, kind, sizeof(kind)), file->path);
 	print_wrapped(label, text);
 }
 
-/* Lines with blanks between them. */
+/* Join lines with blanks. */
 static const char *one_line(const char *lines, char *text, size_t size)
 {
 	snprintf(text, size, "%s", lines);
@@ -203,10 +203,10 @@ static void print_module(const struct module *m, bool next_patched)
 			 kind_text(m->patched, m->version, kind, sizeof(kind)),
 			 m->builtin	 ? "built into the kernel" :
 			 m->file.path[0] ? m->file.path :
-					   "of a file that is not found");
+					   "from an unknown file");
 	print_wrapped(m->name, text);
 	if (!m->builtin)
-		print_file("  reloaded", &m->next, next_patched);
+		print_file("  on reload", &m->next, next_patched);
 	if (m->parameters[0])
 		print_wrapped("  parameters", one_line(m->parameters, text, sizeof(text)));
 	if (m->options[0])
@@ -223,7 +223,7 @@ static void dkms_text(const struct facts *f, const char *release, char *text, si
 			len += snprintf(text + len, size - len, "%s%s %s", len ? ", " : "",
 					f->lines[i].version, f->lines[i].state);
 	if (!len)
-		snprintf(text, size, "nothing");
+		snprintf(text, size, "none");
 }
 
 static void print_kernels(const struct facts *f)
@@ -233,11 +233,11 @@ static void print_kernels(const struct facts *f)
 
 	if (f->dkms != DKMS_OK)
 		print_wrapped("dkms",
-			      f->dkms == DKMS_MISSING ? "not installed" : "'dkms status' fails");
+			      f->dkms == DKMS_MISSING ? "not installed" : "'dkms status' failed");
 	for (size_t i = 0; i < f->n_lines; i++) {
 		if (f->lines[i].release[0])
 			continue;
-		snprintf(text, sizeof(text), "%s %s, built for no kernel", f->lines[i].version,
+		snprintf(text, sizeof(text), "%s %s, not built for any kernel", f->lines[i].version,
 			 f->lines[i].state);
 		print_wrapped("dkms", text);
 	}
@@ -268,7 +268,7 @@ static void print_all(const struct facts *f)
 		size_t len = snprintf(text, sizeof(text), "Debian's");
 
 		for (size_t i = 0; supported_kernels[i].series && len < sizeof(text); i++)
-			len += snprintf(text + len, sizeof(text) - len, "%s %s from %s on",
+			len += snprintf(text + len, sizeof(text) - len, "%s %s (%s or later)",
 					i ? "," : "", supported_kernels[i].series,
 					supported_kernels[i].oldest);
 		print_wrapped("  supported", text);
@@ -284,12 +284,12 @@ static void print_all(const struct facts *f)
 		snprintf(text, sizeof(text), "possible: nothing uses KVM%s",
 			 f->users.complete || f->users.refcount >= 0 ?
 				 "" :
-				 ", as far as can be seen; ask as root");
+				 ", as far as this user can see; root sees all users");
 	print_wrapped("reload", text);
 	print_kernels(f);
 	snprintf(text, sizeof(text), "%s%s%s%s", f->secure_boot,
 		 f->lockdown[0] ? ", lockdown " : "", f->lockdown,
-		 f->sig_enforce ? ", modules have to be signed" : "");
+		 f->sig_enforce ? ", modules must be signed" : "");
 	print_wrapped("Secure Boot", text);
 }
 

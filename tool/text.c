@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Prints text for people and reads lines; text.h describes the functions. */
+/* Output for people, and files that contain one line; see text.h. */
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>

@@ -11,23 +11,23 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-/* The Makefile gives it without quotes. */
+/* The Makefile defines TOOL_VERSION_ without quotes. */
 #define TOOL_STRING(s) #s
 #define TOOL_EXPAND(s) TOOL_STRING(s)
 #define TOOL_VERSION   TOOL_EXPAND(TOOL_VERSION_)
 
 enum exit_code {
-	EXIT_OK,      /* works; done */
-	EXIT_REFUSED, /* KVM refuses the memory; the modules cannot be reloaded now */
+	EXIT_OK,
+	EXIT_REFUSED, /* KVM refuses the memory; the modules could not be swapped */
 	EXIT_USAGE,
 	EXIT_NO_ACCESS, /* no KVM, or no permission */
-	EXIT_NO_BUFFER, /* no such device, no buffer of it, or it cannot be mapped */
-	EXIT_BROKEN,	/* it hangs, loses data, or fails as it should not */
+	EXIT_NO_BUFFER, /* no such device or file, or no buffer that can be mapped */
+	EXIT_BROKEN,	/* the probe hangs, loses data or fails otherwise */
 };
 
 struct options {
 	bool json;
-	const char *dirname; /* of modules, as modprobe's --dirname; NULL: / */
+	const char *dirname; /* root of lib/modules, as for modprobe; NULL: / */
 	/* probe */
 	bool all;
 	const char *drm;

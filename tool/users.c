@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Who uses KVM: processes with a VM or /dev/kvm open, and modules that depend on it.
+ * Finds the users of KVM: processes that have a VM or /dev/kvm open, and modules that depend on it.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -16,11 +16,11 @@
 #include "tool/tool.h"
 #include "tool/users.h"
 
-/* Of /dev/kvm, whatever its name. */
+/* The device numbers of /dev/kvm. */
 #define KVM_MAJOR 10
 #define KVM_MINOR 232
 
-/* Does a descriptor, an entry of the open directory /proc/PID/fd, belong to KVM? */
+/* Does this entry of the open directory /proc/PID/fd belong to KVM? */
 static bool is_kvm(int dir, const char *fd, bool *vm)
 {
 	char target[64];
@@ -34,7 +34,7 @@ static bool is_kvm(int dir, const char *fd, bool *vm)
 		*vm = true;
 		return true;
 	}
-	/* Devices only: to ask about other files may wait for a network. */
+	/* Devices only: stat() on a file of a network filesystem may block. */
 	return !strncmp(target, "/dev/", strlen("/dev/")) && !fstatat(dir, fd, &st, 0) &&
 	       S_ISCHR(st.st_mode) && st.st_rdev == makedev(KVM_MAJOR, KVM_MINOR);
 }
@@ -50,7 +50,7 @@ static void look_at(struct kvm_users *u, const char *pid)
 	snprintf(path, sizeof(path), "/proc/%d/fd", user.pid);
 	dir = opendir(path);
 	if (!dir) {
-		/* Not of one that ended just now. */
+		/* Other errors mean that the process has just ended. */
 		u->complete &= errno != EACCES && errno != EPERM;
 		return;
 	}
@@ -66,7 +66,7 @@ static void look_at(struct kvm_users *u, const char *pid)
 		u->list[u->n++] = user;
 }
 
-/* Modules that depend on this one, but for the vendor's on kvm. */
+/* Add the modules that depend on this one, except the vendor module. */
 static void add_holders(struct kvm_users *u, const char *module, const char *vendor)
 {
 	size_t len = strlen(u->holders);
@@ -93,7 +93,7 @@ void kvm_users_get(struct kvm_users *u, const struct kvm_state *s)
 	char path[128], count[16];
 	DIR *proc;
 
-	/* /proc may hide what is not one's own without a sign. */
+	/* /proc may hide other users' processes (hidepid=). */
 	*u = (struct kvm_users){ .complete = !geteuid(), .refcount = -1 };
 	proc = opendir("/proc");
 	while (proc && (de = readdir(proc)))
@@ -108,7 +108,7 @@ void kvm_users_get(struct kvm_users *u, const struct kvm_state *s)
 		u->refcount = atoi(count);
 }
 
-/* Does what modprobe would load fit this kernel and each other? */
+/* Do the files that modprobe would load fit this kernel and each other? */
 static const char *file_obstacle(const struct kvm_state *s)
 {
 	static char text[2 * PATH_MAX + 200];
@@ -119,30 +119,30 @@ static const char *file_obstacle(const struct kvm_state *s)
 		const struct module_file *f = &modules[i]->next;
 
 		if (!f->path[0]) {
-			snprintf(
-				text, sizeof(text),
-				"there is no module %s in %s: reinstall the kernel's package, or run depmod",
-				modules[i]->name, s->module_dir);
+			snprintf(text, sizeof(text),
+				 "no module %s in %s: reinstall the kernel package, or run depmod",
+				 modules[i]->name, s->module_dir);
 			return text;
 		}
 		if (!f->release[0]) {
 			snprintf(text, sizeof(text),
-				 "%s cannot be read: it is damaged, or packed in a way that this "
-				 "libkmod does not know",
+				 "%s cannot be read: it is damaged, or compressed in a way that "
+				 "this libkmod does not support",
 				 f->path);
 			return text;
 		}
 		if (strcmp(f->release, s->release)) {
-			snprintf(text, sizeof(text), "%s is for Linux %s, and this is %s", f->path,
-				 f->release, s->release);
+			snprintf(text, sizeof(text), "%s was built for Linux %s, but this is %s",
+				 f->path, f->release, s->release);
 			return text;
 		}
 	}
 	if (a - s->kvm.next.path != b - s->vendor.next.path ||
 	    strncmp(s->kvm.next.path, s->vendor.next.path, a - s->kvm.next.path)) {
-		snprintf(text, sizeof(text),
-			 "%s and %s are not of one build: run depmod, or install one of them again",
-			 s->kvm.next.path, s->vendor.next.path);
+		snprintf(
+			text, sizeof(text),
+			"%s and %s are from different builds: run depmod, or reinstall one of them",
+			s->kvm.next.path, s->vendor.next.path);
 		return text;
 	}
 	return NULL;
@@ -166,14 +166,14 @@ const char *reload_obstacle(const struct kvm_state *s, const struct kvm_users *u
 		return text;
 	}
 	if (u->holders[0]) {
-		snprintf(text, sizeof(text), "modules depend on KVM: %s", u->holders);
+		snprintf(text, sizeof(text), "other modules use KVM: %s", u->holders);
 		return text;
 	}
 	if (u->refcount > 0) {
 		snprintf(text, sizeof(text), "KVM has %d user%s%s", u->refcount,
 			 u->refcount > 1 ? "s" : "",
-			 u->complete ? ", none of which is a process that can be seen" :
-				       ", of other users of this machine: ask as root");
+			 u->complete ? ", but no process has it open" :
+				       " that only root can see: run this as root");
 		return text;
 	}
 	return file_obstacle(s);

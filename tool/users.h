@@ -19,16 +19,16 @@ struct kvm_user {
 
 struct kvm_users {
 	struct kvm_user list[32];
-	size_t n;	   /* entries of the list */
-	size_t total;	   /* as many were found */
-	bool complete;	   /* no process was hidden from us */
-	char holders[256]; /* other modules that use KVM, with blanks between */
+	size_t n;	   /* entries in list */
+	size_t total;	   /* users found; may exceed n */
+	bool complete;	   /* we could see all processes */
+	char holders[256]; /* other modules that use KVM, separated by blanks */
 	int refcount;	   /* of the vendor module: VMs and open /dev/kvm; -1: unknown */
 };
 
 void kvm_users_get(struct kvm_users *u, const struct kvm_state *s);
 
-/* Why the modules cannot be reloaded, in words; NULL: they can. In a static buffer. */
+/* Say why the modules cannot be reloaded, in a static buffer. NULL: they can be. */
 const char *reload_obstacle(const struct kvm_state *s, const struct kvm_users *u);
 
 #endif

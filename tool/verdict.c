@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Says what a probe found out, and what to do about it; verdict.h describes the functions.
+ * Reports the result of a probe and what to do about it; see verdict.h.
  */
 #include <grp.h>
 #include <stdio.h>
@@ -35,9 +35,12 @@ static void headline(const struct record *r, const struct kvm_state *s, char *te
 	switch (r->verdict) {
 	case WORKS:
 		snprintf(text, size,
-			 "works: guest and host see each other's writes in all %u pages%s",
+			 "works: guest and host see each other's writes in all %u "
+			 "pages%s",
 			 r->pages,
-			 r->video ? "; but they may lie in video memory, which any KVM takes" : "");
+			 r->video ? "; but they may be in video memory, which any "
+				    "KVM can map" :
+				    "");
 		break;
 	case REFUSED:
 		if (r->usable == 1 && r->first_bad == 1)
@@ -47,11 +50,9 @@ static void headline(const struct record *r, const struct kvm_state *s, char *te
 				 r->pages);
 		else
 			snprintf(text, size, "Bad address: ");
-		/* With nested paging kvm-pfnmap has no such reason. */
+		/* Patched KVM with nested paging maps such pages: this has another cause. */
 		snprintf(text + strlen(text), size - strlen(text), "KVM refuses this memory%s",
-			 s->kvm.patched && nested ?
-				 "" :
-				 ", as it does where pages have no reference counts");
+			 s->kvm.patched && nested ? "" : ", as it does with non-refcounted pages");
 		break;
 	case PERMISSION:
 		snprintf(text, size, "no permission: %s", r->reason);
@@ -74,7 +75,7 @@ static void headline(const struct record *r, const struct kvm_state *s, char *te
 	}
 }
 
-/* Which group has the device that cannot be opened? */
+/* Name the group that may open the device. */
 static void advise_permission(const char *path, char *text, size_t size)
 {
 	struct group *group = NULL;
@@ -87,65 +88,64 @@ static void advise_permission(const char *path, char *text, size_t size)
 	}
 	if (allowed)
 		snprintf(text, size,
-			 "the file's mode allows it: the rules of a container, a service or a "
-			 "security module do not");
+			 "the file's mode allows access: a container, a service's sandbox or a "
+			 "security module may deny it");
 	else if (group && strcmp(group->gr_name, "root"))
-		snprintf(text, size, "as root: usermod -aG %s USER; then log in again",
+		snprintf(text, size, "run usermod -aG %s USER as root, then log in again",
 			 group->gr_name);
 	else
-		snprintf(text, size, "run it as root, or as a user who may open it");
+		snprintf(text, size, "run this as root, or as a user who may open %s", path);
 }
 
 static void advise_no_kvm(const struct kvm_state *s, char *text, size_t size)
 {
 	if (s->kvm.builtin && !s->vendor.there)
 		snprintf(text, size,
-			 "KVM is built into this kernel: look into dmesg; often virtualization is "
-			 "switched off in the firmware's setup, or this is a container");
+			 "KVM is built into this kernel: see dmesg; often virtualization is "
+			 "disabled in the firmware setup, or this is a container");
 	else if (!s->vendor.there)
 		snprintf(text, size,
-			 "as root: modprobe %s; if that fails, dmesg says why: often that "
-			 "virtualization is switched off in the firmware's setup",
+			 "run modprobe %s as root; if that fails, see dmesg: often virtualization "
+			 "is disabled in the firmware setup",
 			 s->vendor.name);
 	else
 		snprintf(text, size,
-			 "KVM is loaded, so that a container without " KVM_DEVICE
+			 "KVM is loaded: a container without " KVM_DEVICE
 			 " or another hypervisor may be the reason");
 }
 
 static void advise_refused(const struct kvm_state *s, char *text, size_t size)
 {
 	if (s->paging == PAGING_SHADOW && (s->kvm.patched || s->support == SUPPORT_YES))
-		snprintf(text, size, "load %s with %s=1: without nested paging no KVM takes it%s",
+		snprintf(text, size,
+			 "load %s with %s=1: without nested paging, no KVM can map it%s",
 			 s->vendor.name, strcmp(s->vendor.name, "kvm_amd") ? "ept" : "npt",
 			 s->kvm.patched ? "" : "; then install kvm-pfnmap-dkms");
 	else if (s->kvm.patched)
 		snprintf(text, size,
-			 "these modules should take it, unless the driver maps it with large "
-			 "pages on 6.1: please report this output");
+			 "these modules should map it, unless this is Linux 6.1 and the driver "
+			 "uses large pages: please report this output");
 	else if (s->kvm.next.patched)
 		snprintf(text, size,
-			 "kvm-pfnmap's modules are installed but not loaded: as root, "
-			 "kvm-pfnmap reload, or reboot");
+			 "kvm-pfnmap's modules are installed but not loaded: run kvm-pfnmap "
+			 "reload as root, or reboot");
 	else if (s->support == SUPPORT_YES)
 		snprintf(text, size,
-			 "install kvm-pfnmap-dkms; then as root: kvm-pfnmap reload, "
-			 "or reboot");
+			 "install kvm-pfnmap-dkms, then run kvm-pfnmap reload as root, or reboot");
 	else if (s->support == SUPPORT_TOO_OLD)
 		snprintf(text, size,
-			 "update the kernel, this version is too old for kvm-pfnmap; "
-			 "then install kvm-pfnmap-dkms");
+			 "update the kernel, which is too old for kvm-pfnmap, then install "
+			 "kvm-pfnmap-dkms");
 	else if (release_at_least(s->release, 6, 13))
 		snprintf(text, size,
-			 "Linux 6.13 and later should take it: please report this "
-			 "output");
+			 "Linux 6.13 and later should map it: please report this output");
 	else
 		snprintf(text, size,
 			 "run Linux 6.13 or later, or a kernel that kvm-pfnmap "
-			 "supports (kvm-pfnmap status names them)");
+			 "supports (kvm-pfnmap status lists them)");
 }
 
-/* What to do about it; empty: nothing. */
+/* What to do about the verdict; empty if nothing. */
 static void advise(const struct target *t, const struct record *r, const struct kvm_state *s,
 		   char *text, size_t size)
 {
@@ -167,14 +167,16 @@ static void advise(const struct target *t, const struct record *r, const struct 
 		break;
 	case NO_BUFFER:
 		if (r->no_library)
-			snprintf(text, size, "install it, or probe the driver's other node");
+			snprintf(text, size,
+				 "install libgbm1, or probe the driver's "
+				 "other node, /dev/dri/card*");
 		else if (t->kind == NODE && !strncmp(r->what, "GBM", 3))
 			snprintf(text, size, "probe the driver's other node, /dev/dri/card*");
 		break;
 	case HANGS:
 	case CORRUPT:
 	case FAILED:
-		snprintf(text, size, "look into dmesg; please report this output");
+		snprintf(text, size, "see dmesg, and please report this output");
 		break;
 	}
 }
@@ -211,7 +213,7 @@ void print_host(const struct kvm_state *s)
 		 kind_text(s->kvm.patched, s->kvm.version, kind, sizeof(kind)),
 		 s->kvm.builtin	     ? "built into the kernel" :
 		 s->kvm.file.path[0] ? s->kvm.file.path :
-				       "of a file that is not found",
+				       "from an unknown file",
 		 s->paging == PAGING_NESTED ? "nested" :
 		 s->paging == PAGING_SHADOW ? "shadow" :
 					      "unknown");
@@ -220,7 +222,7 @@ void print_host(const struct kvm_state *s)
 
 void print_record(const struct target *t, const struct record *r, const struct kvm_state *s)
 {
-	char text[1024], mapped[128];
+	char text[PATH_MAX + 256], mapped[128];
 
 	if (strcmp(t->name, r->what) && r->what[0])
 		printf("\n%s, %s\n", t->name, r->what);
@@ -265,7 +267,7 @@ void write_host(struct json *j, const struct kvm_state *s)
 void write_record(struct json *j, const struct target *t, const struct record *r,
 		  const struct kvm_state *s)
 {
-	char text[1024];
+	char text[PATH_MAX + 256];
 
 	json_open(j, NULL, '{');
 	json_string(j, "name", t->name);

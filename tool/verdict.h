@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * verdict.h - what a probe finds out about a buffer, and how that is said: as text, as JSON, and by
- * the exit code.
+ * verdict.h - the result of probing a buffer, and its report as text, JSON and exit code.
  */
 #ifndef VERDICT_H
 #define VERDICT_H
@@ -17,34 +16,34 @@
 
 enum verdict {
 	WORKS,
-	REFUSED,    /* KVM_RUN: Bad address, and the host can use the page */
-	PERMISSION, /* for KVM or the device */
+	REFUSED,    /* KVM_RUN fails with EFAULT on a page that the host can access */
+	PERMISSION, /* no permission for KVM or the device */
 	NO_KVM,
 	NO_BUFFER,
 	HANGS,
-	CORRUPT, /* one side does not see what the other wrote */
+	CORRUPT, /* guest or host does not see what the other one wrote */
 	FAILED,
 };
 
-/* What the child is at. */
+/* What the child is doing. */
 enum stage { STAGE_ALLOCATE, STAGE_CREATE, STAGE_GUEST, STAGE_HOST };
 
-/* KVM's statistics of the pages that it maps, by size: "pages_4k" and so on. */
+/* Names of KVM's statistics of mapped pages, by page size: "pages_4k" and so on. */
 #define PAGE_SIZES 3
 extern const char *const page_stats[PAGE_SIZES];
 
 struct record {
 	enum verdict verdict;
-	bool video, no_library; /* as struct buffer says */
+	bool video, no_library; /* see struct buffer */
 	char what[96];
 	char reason[400];
 	enum stage stage;
-	uint32_t page;		       /* where the child is */
-	uint32_t pages, tried, usable; /* of the buffer */
-	uint32_t first_bad;	       /* page; valid with REFUSED */
+	uint32_t page;		       /* where the child is now */
+	uint32_t pages, tried, usable; /* counts, in pages */
+	uint32_t first_bad;	       /* page number; valid with REFUSED */
 	int64_t runs;		       /* KVM_RUN calls */
-	int64_t exits;		       /* by KVM's count; -1: unknown */
-	int64_t mapped[PAGE_SIZES];    /* entries of each size for the buffer; -1: unknown */
+	int64_t exits;		       /* as counted by KVM; -1: unknown */
+	int64_t mapped[PAGE_SIZES];    /* mappings of each page size; -1: unknown */
 };
 
 enum kind { NODE, FILE_PART, ANONYMOUS };
@@ -55,19 +54,18 @@ struct target {
 	const struct file_spec *spec;
 };
 
-/* The kernel and KVM, and one buffer, for people. */
+/* Print the kernel and KVM, and the result for one buffer. */
 void print_host(const struct kvm_state *s);
 void print_record(const struct target *t, const struct record *r, const struct kvm_state *s);
 
-/* The same for programs: members of the open object, and an element of the open array. */
+/* The same as JSON: members of the open object, and an element of the open array. */
 void write_host(struct json *j, const struct kvm_state *s);
 void write_record(struct json *j, const struct target *t, const struct record *r,
 		  const struct kvm_state *s);
 
 /*
- * One status for them all: the worst that was found. Nodes that give no buffer, or are somebody
- * else's, count only when there is no other, and ordinary memory, which works everywhere, proves
- * nothing by working.
+ * One exit code for all records: that of the worst. Nodes without a buffer or without permission
+ * count only if there are no others, and ordinary memory that works proves nothing.
  */
 enum exit_code sum_up(const struct target *targets, const struct record *records, size_t n);
 

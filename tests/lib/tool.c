@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Runs kvm-pfnmap in the emulated host; tool.h describes the functions. */
+/* Runs kvm-pfnmap in the emulated host; see tool.h. */
 #include "tests/lib/tool.h"
 
 #include <ctype.h>
@@ -23,7 +23,7 @@
 #include "tests/lib/tap.h"
 
 #define MAX_ARGS 16
-/* A copy, since another user may lack access to some of the machine's directories. */
+/* A copy, because another user may not have access to the machine's directories. */
 #define TOOL	"/tmp/kvm-pfnmap"
 #define LOADER	"/machine/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"
 #define LIBRARY "/machine/lib/x86_64-linux-gnu:/machine/usr/lib/x86_64-linux-gnu"
@@ -55,14 +55,14 @@ static void copy_tool(void)
 	if (!access(TOOL, X_OK))
 		return;
 	if (!build)
-		tap_bail("BUILD, the machine's path of the build directory, is not set");
+		tap_bail("BUILD is not set: the machine's path of the build directory");
 	snprintf(path, sizeof(path), "/machine%s/bin/kvm-pfnmap", build);
 	tool_copy(path, TOOL ".new", 0755, 0);
 	if (rename(TOOL ".new", TOOL))
 		tap_bail(TOOL ": %s", strerror(errno));
 }
 
-/* In the child: leave one node in /dev/dri, or none. */
+/* In the child: leave only one node in /dev/dri, or none. */
 static void keep_node(const char *name)
 {
 	char path[64];
@@ -105,7 +105,7 @@ static void __attribute__((noreturn)) become(const struct tool *t, char **argv)
 	exit(127);
 }
 
-/* Read the file that a child wrote, and print it as remarks. */
+/* Read back what a child has written to a file, and print it as diagnostics. */
 static void read_back(FILE *f, char *text, size_t size)
 {
 	char line[1024];
@@ -122,7 +122,7 @@ static void read_back(FILE *f, char *text, size_t size)
 	fclose(f);
 }
 
-/* path: in the host; args: the program's name, since some programs have several, and arguments. */
+/* path: in the host; args: the program's name and its arguments. */
 static int run(const struct tool *t, char *out, size_t out_size, char *err, size_t err_size,
 	       const char *path, const char *const *args)
 {
@@ -173,7 +173,7 @@ int tool_machine_args(const char *path, const char *const *args)
 	return run(NULL, out, sizeof(out), err, sizeof(err), in_host, args);
 }
 
-/* Replace each run of blanks by one. */
+/* Replace each run of white space with one blank. */
 static void squeeze(char *to, size_t size, const char *from)
 {
 	size_t n = 0;

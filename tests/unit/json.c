@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Proves that tool/json.c writes the expected bytes, and valid JSON for any input.
+ * Tests that tool/json.c writes the expected bytes, and valid JSON for any input.
  *
- * With a file as its argument, its exit status tells whether that is one JSON object.
+ * With a file as its argument, the program exits with 0 if the file is one JSON object, and with
+ * another status if it is not.
  */
 #include <limits.h>
 #include <stdio.h>
@@ -12,7 +13,7 @@
 #include "tool/json.h"
 #include "tests/lib/tap.h"
 
-/* ---- a strict reader, after RFC 8259 ---- */
+/* ---- a reader, as strict as RFC 8259 ---- */
 
 #define MAX_DEPTH 32
 #define MAX_KEYS  128
@@ -57,14 +58,14 @@ static bool digits(struct reader *r)
 	return r->p > start;
 }
 
-/* Without fractions, which the tool does not use. */
+/* Integers only: the tool writes no fractions. */
 static bool number(struct reader *r)
 {
 	byte(r, '-');
 	return byte(r, '0') || digits(r);
 }
 
-/* A multibyte character: decode it, and check that it is not too small for its length. */
+/* A character of more than one byte: decode it, then check it against the range of its length. */
 static bool utf8(struct reader *r)
 {
 	static const struct {
@@ -185,7 +186,7 @@ static bool value(struct reader *r)
 	return ok;
 }
 
-/* The tool writes one document, which ends with a line break. */
+/* The tool's document ends with a newline, and nothing follows. */
 static bool is_json(const char *text, size_t len)
 {
 	struct reader r = { .p = text, .end = text + len };
@@ -193,7 +194,7 @@ static bool is_json(const char *text, size_t len)
 	return value(&r) && byte(&r, '\n') && r.p == r.end;
 }
 
-/* For the description of a check. */
+/* Make text printable, for the name of a check. */
 static const char *ascii(const char *text)
 {
 	static char copy[64];
@@ -265,7 +266,7 @@ static void reader(void)
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
 		tap_ok(is_json(good[i], strlen(good[i])), "is JSON: %s", ascii(good[i]));
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		tap_ok(!is_json(bad[i], strlen(bad[i])), "is not JSON: %s", ascii(bad[i]));
+		tap_ok(!is_json(bad[i], strlen(bad[i])), "is none: %s", ascii(bad[i]));
 }
 
 static int check_file(const char *path)
@@ -298,13 +299,13 @@ static struct json *start(void)
 	return &json;
 }
 
-/* Check that the document has these bytes, and is JSON. */
+/* Check that the document has these bytes and is JSON. */
 static void finish(const char *want, const char *what)
 {
 	json_finish(&json);
 	fclose(json.out);
-	if (!tap_ok(text_len == strlen(want) && !memcmp(text, want, text_len),
-		    "%s: the bytes are right", what))
+	if (!tap_ok(text_len == strlen(want) && !memcmp(text, want, text_len), "%s: the bytes",
+		    what))
 		tap_diag("got %s", text);
 	tap_ok(is_json(text, text_len), "%s: it is JSON", what);
 	free(text);
@@ -396,7 +397,7 @@ static void documents(void)
 		json_close(j, ']');
 	json_finish(j);
 	fclose(j->out);
-	tap_ok(is_json(text, text_len), "20 nested arrays are JSON");
+	tap_ok(is_json(text, text_len), "20 arrays in one another are JSON");
 	free(text);
 }
 
@@ -448,7 +449,7 @@ static void strings(void)
 	}
 }
 
-/* Any bytes become JSON; each string is allocated separately, so that its end is guarded. */
+/* Any bytes result in JSON. Each string is allocated separately, so that ASan guards its end. */
 static void any_bytes(void)
 {
 	static const unsigned char bytes[] = { 0x20, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf,

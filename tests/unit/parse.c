@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Proves that tool/parse.c reads arguments, Debian's versions, names of kernels and the output of
- * dkms, and accepts nothing else.
+ * Tests that tool/parse.c parses arguments, Debian versions, kernel names and the output of dkms, and
+ * rejects everything else.
  */
 #include <limits.h>
 #include <spawn.h>
@@ -93,7 +93,7 @@ static void sizes(void)
 		tap_ok(value == good[i].value, "its value: %llu", (unsigned long long)value);
 	}
 	for (size_t i = 0; i < COUNT(bad); i++)
-		tap_ok(!parse_size(bad[i], &value), "not a size: '%s'", bad[i]);
+		tap_ok(!parse_size(bad[i], &value), "no size: '%s'", bad[i]);
 	tap_ok(!parse_size("\xff", &value) && !parse_size("1\xff", &value),
 	       "nor with a byte that is not ASCII");
 }
@@ -102,7 +102,7 @@ static void file_specs(void)
 {
 	static const struct {
 		const char *text, *path;
-		uint64_t offset, size; /* size 0: the whole file */
+		uint64_t offset, size; /* no size: the whole file */
 	} good[] = {
 		{ "/dev/x", "/dev/x", 0, 0 },
 		{ "x", "x", 0, 0 },
@@ -137,15 +137,15 @@ static void file_specs(void)
 	} bad[] = {
 		{ "", "the path is empty" },
 		{ ":0:4096", "the path is empty" },
-		{ "x:1:4096", "offset and size have to be multiples of 4096" },
-		{ "x:2K:4096", "offset and size have to be multiples of 4096" },
-		{ "x:0:4095", "offset and size have to be multiples of 4096" },
-		{ "x:0:1", "offset and size have to be multiples of 4096" },
-		{ "x:0:0", "the size has to be between 4096 and 1G" },
-		{ "x:4096:0", "the size has to be between 4096 and 1G" },
-		{ "x:0:1073745920", "the size has to be between 4096 and 1G" },
-		{ "x:0:2G", "the size has to be between 4096 and 1G" },
-		{ "x:0:0xfffffffffffff000", "the size has to be between 4096 and 1G" },
+		{ "x:1:4096", "offset and size must be multiples of 4096" },
+		{ "x:2K:4096", "offset and size must be multiples of 4096" },
+		{ "x:0:4095", "offset and size must be multiples of 4096" },
+		{ "x:0:1", "offset and size must be multiples of 4096" },
+		{ "x:0:0", "the size must be between 4096 and 1G" },
+		{ "x:4096:0", "the size must be between 4096 and 1G" },
+		{ "x:0:1073745920", "the size must be between 4096 and 1G" },
+		{ "x:0:2G", "the size must be between 4096 and 1G" },
+		{ "x:0:0xfffffffffffff000", "the size must be between 4096 and 1G" },
 		{ "x:0x7ffffffffffff000:4096", "the offset is too large" },
 		{ "x:0x8000000000000000:4096", "the offset is too large" },
 		{ "x:0xfffffffffffff000:4096", "the offset is too large" },
@@ -178,24 +178,24 @@ static void file_specs(void)
 	strcat(text, ":0:4096");
 	tap_ok(!parse_file_spec(text, &spec) && strlen(spec.path) == sizeof(spec.path) - 1 &&
 		       spec.size == 4096,
-	       "offset and size do not count");
+	       "which offset and size add nothing to");
 	memset(text, 'x', sizeof(spec.path));
 	strcpy(text + sizeof(spec.path), ":0:4096");
 	why = parse_file_spec(text, &spec);
-	tap_ok(why && !strcmp(why, "the path is too long"), "one more is too long");
+	tap_ok(why && !strcmp(why, "the path is too long"), "but one more is too long");
 	text[sizeof(spec.path)] = '\0';
 	why = parse_file_spec(text, &spec);
-	tap_ok(why && !strcmp(why, "the path is too long"), "even without offset and size");
+	tap_ok(why && !strcmp(why, "the path is too long"), "as is one without them");
 	memset(text, '1', sizeof(text) - 1);
 	text[1] = ':';
 	text[sizeof(text) - 10] = ':';
 	why = parse_file_spec(text, &spec);
-	tap_ok(why && !strcmp(why, "the path is too long"), "a number is never that long");
+	tap_ok(why && !strcmp(why, "the path is too long"), "no number is as long as that");
 }
 
 /* ---- versions ---- */
 
-/* Pairs of versions, and the result of dpkg --compare-versions. */
+/* What dpkg --compare-versions says of them. */
 static const struct {
 	const char *a, *b;
 	int order;
@@ -260,7 +260,7 @@ static int sign(int n)
 	return (n > 0) - (n < 0);
 }
 
-/* 0: dpkg agrees; 1: it does not; -1: dpkg is not installed. */
+/* 0: dpkg agrees; 1: it does not; -1: there is no dpkg. */
 static int ask_dpkg(const char *a, const char *b, int order)
 {
 	static const char *const operators[] = { "lt", "eq", "gt" };
@@ -286,21 +286,20 @@ static void compare(void)
 		       "and the other way around");
 	}
 	if (ask_dpkg("1", "1", 0)) {
-		tap_skip(1, "dpkg is not installed");
+		tap_skip(1, "there is no dpkg");
 	} else {
 		int wrong = 0;
 
 		for (size_t i = 0; i < COUNT(versions); i++)
 			wrong += ask_dpkg(versions[i].a, versions[i].b, versions[i].order);
-		tap_is(wrong, 0, "dpkg agrees on all of them");
+		tap_is(wrong, 0, "dpkg says the same of all of them");
 	}
 	memset(a, '1', sizeof(a) - 1);
 	memset(b, '1', sizeof(b) - 1);
-	tap_is(compare_versions(a, b), 0, "a version of 299 digits equals itself");
-	tap_ok(compare_versions(a, "2") > 0 && compare_versions("2", a) < 0, "and is later than 2");
-	tap_is(compare_versions("", ""), 0, "an empty version equals itself");
-	tap_ok(compare_versions("", "1") < 0 && compare_versions("1", "") > 0,
-	       "and precedes any other");
+	tap_is(compare_versions(a, b), 0, "a version of 299 digits is like itself");
+	tap_ok(compare_versions(a, "2") > 0 && compare_versions("2", a) < 0, "and more than 2");
+	tap_is(compare_versions("", ""), 0, "nothing is like nothing");
+	tap_ok(compare_versions("", "1") < 0 && compare_versions("1", "") > 0, "and before all");
 }
 
 static const char *support_name(enum support support)
@@ -319,7 +318,7 @@ static void support_is(const struct kernel_line *list, const char *release, cons
 	       support_name(got));
 }
 
-/* The list in the tool. */
+/* The list that the tool is built with. */
 static void our_kernels(void)
 {
 	static const char *const yes[] = {
@@ -381,7 +380,7 @@ static void our_kernels(void)
 	tap_ok(last - supported_kernels >= 2, "the list has %td kernels", last - supported_kernels);
 }
 
-/* Other lists. */
+/* What a list may have in it. */
 static void lists(void)
 {
 	static char lengthy[300];
@@ -438,7 +437,7 @@ static void debian_versions(void)
 	}
 	memset(version, 'x', sizeof(version));
 	debian_version(table[0].uname, version, 4);
-	tap_ok(!strcmp(version, "6.1") && version[4] == 'x', "is cut if there is no room");
+	tap_ok(!strcmp(version, "6.1") && version[4] == 'x', "cut where there is no room");
 }
 
 static void releases(void)
@@ -547,8 +546,7 @@ static void dkms_lines(void)
 			       "it says: '%s' '%s' '%s'", out.version, out.release, out.state);
 	}
 	for (size_t i = 0; i < COUNT(bad); i++)
-		tap_ok(!parse_dkms_line(bad[i], "kvm-pfnmap", &out),
-		       "not a line of dkms about the package: '%s'", bad[i]);
+		tap_ok(!parse_dkms_line(bad[i], "kvm-pfnmap", &out), "none: '%s'", bad[i]);
 
 	snprintf(line, sizeof(line), "a/%0*d, %0*d, x: built", (int)sizeof(out.version) - 1, 1,
 		 (int)sizeof(out.release) - 1, 2);
@@ -556,9 +554,9 @@ static void dkms_lines(void)
 		       strlen(out.release) == sizeof(out.release) - 1,
 	       "the longest version and release");
 	snprintf(line, sizeof(line), "a/%0*d: built", (int)sizeof(out.version), 1);
-	tap_ok(!parse_dkms_line(line, "a", &out), "a longer version is refused");
+	tap_ok(!parse_dkms_line(line, "a", &out), "a longer version is none");
 	snprintf(line, sizeof(line), "a/1, %0*d, x: built", (int)sizeof(out.release), 2);
-	tap_ok(!parse_dkms_line(line, "a", &out), "a longer release is refused");
+	tap_ok(!parse_dkms_line(line, "a", &out), "a longer release is none");
 	snprintf(line, sizeof(line), "a/1: %0*d", (int)sizeof(out.state), 3);
 	tap_ok(parse_dkms_line(line, "a", &out) && strlen(out.state) == sizeof(out.state) - 1,
 	       "a longer state is cut");
@@ -596,7 +594,7 @@ static void brackets(void)
 	}
 	memset(word, 'x', sizeof(word));
 	tap_ok(bracketed_word("[integrity]", word, 4) && !strcmp(word, "int") && word[4] == 'x',
-	       "is cut if there is no room");
+	       "cut where there is no room");
 }
 
 int main(void)
