@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
-# Completion of kvm-pfnmap's commands and options, for bash.
+# Bash completion for the commands and options of kvm-pfnmap.
 
 _kvm_pfnmap() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} word words
 
-	# To bash --drm=NODE is three words.
+	# Bash splits --drm=NODE into three words.
 	if [[ $cur == = ]]; then
 		cur=
 	elif [[ $prev == = ]]; then

@@ -216,7 +216,7 @@ grep -oE -- '--[a-z]+' "$work/help" | sort -u >"$work/out"
 ok '--help lists them all, and no others' diff "$work/options" "$work/out"
 grep -oE 'Fl -[a-z]+' "$manual" | sed 's/Fl /-/' | sort -u >"$work/out"
 ok 'so does the manual' diff "$work/options" "$work/out"
-sed -n '/^The options are/,/^[.]Sh/p' "$manual" | grep '^[.]It' | grep -oE 'Fl -[a-z]+' |
+sed -n '/^[.]Sh OPTIONS/,/^[.]Sh [^O]/p' "$manual" | grep '^[.]It' | grep -oE 'Fl -[a-z]+' |
 	sed 's/Fl /-/' | sort >"$work/out"
 ok 'which describes each once' diff "$work/options" "$work/out"
 grep -oE -- '--[a-z]+' "$completion" | sort -u >"$work/out"
