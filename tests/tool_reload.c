@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * kvm-pfnmap status and reload, from no KVM to stock, to patched and back, with modules below a
- * directory, as a kernel package and DKMS install them. status shows what is loaded and what a reload
- * would load; reload refuses while KVM is in use and names the process; it loads the old modules
- * again if the new ones do not load.
+ * directory, as a kernel package and DKMS install them. status shows what is loaded and what a
+ * reload would load; reload refuses while KVM is in use and names the process; it loads the old
+ * modules again if the new ones do not load.
  *
- * KVM is not loaded before and after. Seen to fail: with a tool that ignores users, and with one that
- * leaves KVM unloaded after a failure.
+ * KVM is not loaded before and after. Seen to fail: with a tool that ignores users, and with one
+ * that leaves KVM unloaded after a failure.
  */
 #include <errno.h>
 #include <fcntl.h>

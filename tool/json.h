@@ -2,8 +2,8 @@
 /*
  * json.h - writes one JSON document, value by value, to a stream.
  *
- * The key is NULL in an array and for the document itself. Any string becomes valid JSON: bytes that
- * are not UTF-8 become U+FFFD. A NULL string becomes null.
+ * The key is NULL in an array and for the document itself. Any string becomes valid JSON: bytes
+ * that are not UTF-8 become U+FFFD. A NULL string becomes null.
  */
 #ifndef JSON_H
 #define JSON_H

@@ -50,7 +50,7 @@ struct kmod_ctx *kvm_kmod(const struct kvm_state *s);
 /* Fill in *s. Never fails: fields that cannot be determined stay empty. */
 void kvm_state_get(struct kvm_state *s, const char *dirname);
 
-/* Paths of the kernel package's own modules, PATH_MAX bytes each; *kvm is "" if they are missing. */
+/* Paths of the kernel package's own modules, PATH_MAX bytes each; *kvm is "" if missing. */
 void kernels_own_files(const struct kvm_state *s, char *kvm, char *vendor);
 
 /* "kvm-pfnmap 0.1.0" or "stock". */

@@ -21,8 +21,8 @@ struct file_spec {
 bool parse_size(const char *text, uint64_t *value);
 
 /*
- * Colons belong to the path unless the last two fields are sizes. Returns NULL, or an error message:
- * offset and size must be multiples of 4096, and the size must be 4096 bytes to 1 GiB.
+ * Colons belong to the path unless the last two fields are sizes. Returns NULL, or an error
+ * message: offset and size must be multiples of 4096, and the size must be 4096 bytes to 1 GiB.
  */
 const char *parse_file_spec(const char *text, struct file_spec *spec);
 

@@ -1,21 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# tool/rules.mk - kvm-pfnmap, the command for this machine. Links libvmm, libdrm and libkmod; uses the
-# header of libgbm where there is one, and loads that library at run time.
+# tool/rules.mk - the command kvm-pfnmap. It links libvmm, libdrm and libkmod, and loads libgbm at run
+# time if it was built with that library's header.
 
 TOOL := $(B)/bin/kvm-pfnmap
 TOOL_OBJS := $(patsubst %.c,$(B)/%.o,$(wildcard tool/*.c)) $(B)/tool/kernels.o
 
-# Where the libraries are, asked once and only when they are needed; without pkg-config, where most
-# distributions have them.
+# Flags for the libraries, evaluated at most once. Without pkg-config: where most distributions have
+# them.
 PKG_CONFIG ?= pkg-config
 TOOL_LIBDIRS = $(eval TOOL_LIBDIRS := $(patsubst -I%,-isystem %,$(or \
 	$(shell $(PKG_CONFIG) --cflags libdrm libkmod 2>/dev/null),-I/usr/include/libdrm) \
 	$(shell $(PKG_CONFIG) --cflags gbm 2>/dev/null)))$(TOOL_LIBDIRS)
 TOOL_LIBS = $(eval TOOL_LIBS := $(or \
-	$(shell $(PKG_CONFIG) --libs libdrm libkmod 2>/dev/null),-ldrm -lkmod) -ldl -lpthread)$(TOOL_LIBS)
+	$(shell $(PKG_CONFIG) --libs libdrm libkmod 2>/dev/null),-ldrm -lkmod) \
+	-ldl -lpthread)$(TOOL_LIBS)
 TOOL_FLAGS = $(TOOL_LIBDIRS) -DTOOL_VERSION_=$(VERSION)
 
-# One line about what is missing, instead of the compiler's.
+# Report missing headers in one line instead of the compiler's many.
 lacks = $(shell $(CC) $(CFLAGS) $(TOOL_LIBDIRS) -fsyntax-only -include $(1) -x c /dev/null \
 	2>/dev/null || echo $(2))
 lacked = $(call lacks,xf86drm.h,libdrm-dev) $(call lacks,libkmod.h,libkmod-dev)
@@ -25,7 +26,7 @@ $(B)/tool/libraries: tool/rules.mk
 	mkdir -p $(@D)
 	touch $@
 
-# The supported kernels as they are in kernels.conf, the one list.
+# The supported kernels, from kernels.conf.
 $(B)/tool/kernels.c: kernels.conf tool/rules.mk
 	mkdir -p $(@D)
 	awk 'BEGIN { print "#include \"tool/parse.h\""; \

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * blob.S - the guest program's three images as data of libvmm.
+ * blob.S - the three images of the guest program, as data in libvmm.
  */
 	.section .rodata
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * call.c - calls into the guest program, and what became of them.
+ * call.c - calls into the guest program, and their outcomes.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -22,7 +22,7 @@ static bool reaches(const struct vcpu *v, const struct guest_cmd *c)
 	return c->gpa <= limit - c->len && c->gpa2 <= limit - c->len;
 }
 
-/* Has the processor what the command needs of it to run nested guests? */
+/* Does the processor have what the command needs for nested guests? */
 static bool nests(const struct vcpu *v, const struct guest_cmd *c)
 {
 	if (c->flags & GUEST_NPT && !vcpu_can_nest_paging(v))
@@ -32,7 +32,7 @@ static bool nests(const struct vcpu *v, const struct guest_cmd *c)
 	return c->op != GUEST_VMRUN || vcpu_can_nest(v);
 }
 
-/* Put the command where the vCPU will find it on its next run. */
+/* Store the command for the next run of the vCPU. */
 static int prepare(struct vcpu *v, const struct guest_cmd *cmd)
 {
 	struct guest_block *b = v->block;
@@ -59,7 +59,7 @@ static int prepare(struct vcpu *v, const struct guest_cmd *cmd)
 	return 0;
 }
 
-/* The guest stands in the OUT of an exception stub: fetch what its stack says. */
+/* The guest has stopped at the OUT of an exception stub: read the exception from its stack. */
 static void read_exception(struct vcpu *v, struct guest_outcome *out)
 {
 	struct kvm_sregs sregs;
@@ -188,7 +188,7 @@ int guest_wait_progress(struct vcpu *v, uint32_t passes, unsigned int ms)
 
 	for (unsigned int waited = 0; guest_progress(v) - start < passes; waited++) {
 		if (waited >= ms)
-			return vmm_fail(ETIMEDOUT, "guest: %u passes more", passes);
+			return vmm_fail(ETIMEDOUT, "guest: %u more passes", passes);
 		nanosleep(&tick, NULL);
 	}
 	return 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * error.c - how libvmm reports errors: one line per thread, naming the ioctl and the errno.
+ * error.c - libvmm's error reporting: one line per thread, which names the ioctl and the error.
  */
 #include <errno.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * paging.c - the guest's own page tables, PAE and long mode, and those that it has for nested
- * guests, kept in the low slot.
+ * paging.c - the guest's page tables, for PAE and long mode, and its nested page tables, all in the
+ * low slot.
  */
 #include <errno.h>
 #include <string.h>
@@ -12,7 +12,7 @@ typedef unsigned long long ull;
 
 #define PTE_P	 (1ull << 0)
 #define PTE_W	 (1ull << 1)
-#define PTE_U	 (1ull << 2) /* set, for nested paging makes user accesses only */
+#define PTE_U	 (1ull << 2) /* set, because all accesses through nested tables are user accesses */
 #define PTE_A	 (1ull << 5)
 #define PTE_D	 (1ull << 6)
 #define PTE_PS	 (1ull << 7)
@@ -20,15 +20,15 @@ typedef unsigned long long ull;
 #define PTE_ADDR 0x000ffffffffff000ull
 
 /*
- * EPT entries: to read, write and execute are the bits of PTE_P, PTE_W and PTE_U, a large page has
- * PTE_PS; a page has its memory type, write-back, where the others have PTE_A.
+ * EPT entries: PTE_P, PTE_W and PTE_U mean read, write and execute, and PTE_PS a large page. The
+ * memory type of a page, write-back, is where other formats have PTE_A.
  */
 #define EPT_X  (1ull << 2)
 #define EPT_WB (6ull << 3)
 #define EPT_A  (1ull << 8)
 #define EPT_D  (1ull << 9)
 
-/* What tables are like; nested ones of AMD are those of long mode. */
+/* Formats of page tables. AMD's nested tables have the format of long mode. */
 enum format { PAE, LONG, EPT };
 
 #define SHIFT_4K   12
@@ -53,8 +53,8 @@ static int64_t new_table(struct vm *vm)
 }
 
 /*
- * Make *entry, of a table whose entries span 1 << shift bytes, point to a new table that maps
- * what the entry mapped before.
+ * Make *entry, whose table has entries of 1 << shift bytes, point to a new table that maps the same
+ * memory as the entry did before.
  */
 static int make_table(struct vm *vm, uint64_t *entry, unsigned int shift, enum format format)
 {
@@ -67,7 +67,7 @@ static int make_table(struct vm *vm, uint64_t *entry, unsigned int shift, enum f
 	table = table_at(vm, gpa);
 	bits |= format == EPT ? EPT_A : PTE_A;
 	if (format == PAE && shift == SHIFT_1G)
-		bits = PTE_P; /* the others are reserved in a PDPTE */
+		bits = PTE_P; /* the other bits are reserved in a PDPTE */
 	if (*entry & PTE_P) {
 		uint64_t child = *entry;
 
@@ -81,7 +81,7 @@ static int make_table(struct vm *vm, uint64_t *entry, unsigned int shift, enum f
 	return 0;
 }
 
-/* The entry of 1 << leaf_shift bytes at gva, after building what is missing above it. */
+/* Find the entry of 1 << leaf_shift bytes for gva, building missing tables above it. */
 static int find_entry(struct vm *vm, uint64_t root, enum format format, uint64_t gva,
 		      unsigned int leaf_shift, uint64_t **entry)
 {
@@ -126,7 +126,7 @@ static int map_range(struct vm *vm, uint64_t root, enum format format, uint64_t 
 	return 0;
 }
 
-/* The root in *root, after building identity tables for the first 4 GiB if there are none. */
+/* Return *root, after building identity tables for the first 4 GiB if there are none yet. */
 static uint64_t get_root(struct vm *vm, uint64_t *root, enum format format)
 {
 	if (!*root) {
@@ -153,7 +153,7 @@ uint64_t vm_nested_root(struct vm *vm)
 	return get_root(vm, &vm->root_nested, nested_format(vm));
 }
 
-/* The shift of a page size that tables of this format have, or -EINVAL. */
+/* The shift of a page size, or -EINVAL if the format lacks that size. */
 static int page_shift(enum format format, uint64_t page)
 {
 	if (page == 1ull << SHIFT_4K)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * vcpu.c - virtual CPUs: creation, start-up state for each mode, running, threads.
+ * vcpu.c - virtual CPUs: creation, initial state for each mode, running, threads.
  */
 #include <errno.h>
 #include <signal.h>
@@ -26,12 +26,12 @@
 #define MAX_CPUID    256
 
 /*
- * Nothing interrupts these guests. But the emulator Bochs overlooks that an interrupt ends a run of
- * the guest if interrupts were off before the entry, in KVM, and stay off behind it.
+ * Nothing interrupts these guests. But the emulator Bochs fails to end a run of the guest for an
+ * interrupt if interrupts are disabled both in KVM before the entry and in the guest.
  */
 #define RFLAGS_IF (1u << 9)
 
-/* How KVM says that nested guests are possible, and nested paging for them. */
+/* CPUID and MSR bits by which KVM offers nested guests, and nested paging for them. */
 #define CPUID_1_ECX_VMX	       (1u << 5)
 #define CPUID_80000001_ECX_SVM (1u << 2)
 #define CPUID_8000000A_EDX_NPT (1u << 0)
@@ -149,8 +149,7 @@ int vcpu_set_sregs(struct vcpu *v, const struct kvm_sregs *sregs)
 }
 
 /*
- * The system registers at the start of the guest program: those KVM created, changed for the
- * mode.
+ * The system registers at the start of the guest program: KVM's initial ones, adapted to the mode.
  */
 static struct kvm_sregs start_sregs(struct vcpu *v)
 {
@@ -190,8 +189,8 @@ static struct kvm_sregs start_sregs(struct vcpu *v)
 }
 
 /*
- * Leave a nested guest, and VMX operation. On AMD that comes with the system registers: without
- * EFER.SVME there is no nested guest; on Intel CR4.VMXE cannot be cleared before.
+ * Leave the nested guest and VMX operation; on Intel, CR4.VMXE cannot be cleared before that. On
+ * AMD, setting the system registers is enough: clearing EFER.SVME ends the nested guest.
  */
 static int leave_nested(struct vcpu *v)
 {
@@ -224,7 +223,7 @@ int vcpu_reset(struct vcpu *v)
 	bool shutdown = v->run->exit_reason == KVM_EXIT_SHUTDOWN;
 	int ret;
 
-	/* KVM must finish a port or MMIO access now, or it would do so after the reset. */
+	/* Let KVM finish a port or MMIO access now, or it would do so after the reset. */
 	do {
 		v->run->immediate_exit = 1;
 		ret = vcpu_run(v);
@@ -236,8 +235,8 @@ int vcpu_reset(struct vcpu *v)
 	if (ret)
 		return ret;
 	/*
-	 * On AMD, KVM clears the VMCB at a SHUTDOWN, and with it the root of the nested page
-	 * tables, which in real mode only a change of CR0 brings back.
+	 * On AMD, KVM clears the VMCB at a SHUTDOWN, including the root of the nested page tables.
+	 * In real mode, only a change of CR0 restores it.
 	 */
 	if (shutdown) {
 		sregs.cr0 ^= CR0_NE;
@@ -246,7 +245,7 @@ int vcpu_reset(struct vcpu *v)
 			return ret;
 		sregs.cr0 ^= CR0_NE;
 	}
-	/* The system registers come first, they end a nested guest. */
+	/* The system registers come first, because they end a nested guest. */
 	ret = vcpu_set_sregs(v, &sregs);
 	if (!ret)
 		ret = vmm_ioctl(v->fd, KVM_SET_VCPU_EVENTS, &events);
@@ -279,7 +278,7 @@ void vcpu_start(struct vcpu *v, int (*fn)(struct vcpu *v, void *arg), void *arg)
 	int err;
 
 	if (v->active)
-		vmm_die("vcpu_start: the thread of vCPU %u is not joined", v->id);
+		vmm_die("vcpu_start: the thread of vCPU %u has not been joined", v->id);
 	v->fn = fn;
 	v->arg = arg;
 	v->active = true;
@@ -307,7 +306,7 @@ void vcpu_kick(struct vcpu *v)
 
 void vcpu_code(const struct vcpu *v, void *code, uint32_t imm)
 {
-	/* 0x66 makes it 32 bit code in real mode; there alone the ret needs one, too */
+	/* In real mode, 0x66 makes these 32-bit instructions. */
 	uint8_t *p = code, *end = p + VCPU_CODE_SIZE;
 
 	if (v->mode == VCPU_REAL)

@@ -15,7 +15,7 @@
 #define PAGE	   4096u
 #define KVM_DEVICE "/dev/kvm"
 
-/* Three pages that Intel processors without unrestricted guests want for real mode. */
+/* Three pages that KVM needs for real mode on Intel processors without unrestricted guests. */
 #define TSS_ADDR 0xfffbd000ul
 
 static void on_kick(int sig)
@@ -32,7 +32,7 @@ static int open_kvm(void)
 
 void *vm_anon(size_t size, size_t align)
 {
-	/* Take more than is needed, cut to the alignment. */
+	/* Map more than necessary, and trim it to the alignment. */
 	char *p = mmap(NULL, size + align, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
 		       0);
 	size_t head;
@@ -63,7 +63,7 @@ static void write_gdt(struct vm *vm)
 	gdt[GUEST_CS64 / 8] = 0x00af9b000000ffff;
 }
 
-/* Exception gates to the stubs with which each image of the guest program begins. */
+/* Point the exception gates to the stubs at the start of each image of the guest program. */
 static void write_vectors(struct vm *vm)
 {
 	uint64_t *idt32 = (uint64_t *)((char *)vm->low + GUEST_IDT32);

@@ -31,8 +31,8 @@ void tool_run_args(struct tool *t, const char *const *args);
 
 /*
  * Check the exit status, and that the output matches the extended regular expression; the check's
- * name is a printf-style text. The output is standard output, with each run of blanks and line breaks
- * replaced by one blank; if it is empty, it is standard error, which must then be one line.
+ * name is a printf-style text. The output is standard output, with each run of blanks and line
+ * breaks replaced by one blank; if it is empty, it is standard error, which must then be one line.
  */
 #define tool_ok(t, status, regex, ...) tool_check(t, status, regex, __FILE__, __LINE__, __VA_ARGS__)
 void tool_check(const struct tool *t, int status, const char *regex, const char *file, int line,

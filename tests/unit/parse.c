@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Tests that tool/parse.c parses arguments, Debian versions, kernel names and the output of dkms, and
- * rejects everything else.
+ * Tests that tool/parse.c parses arguments, Debian versions, kernel names and the output of dkms,
+ * and rejects everything else.
  */
 #include <limits.h>
 #include <spawn.h>

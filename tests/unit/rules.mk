@@ -33,7 +33,7 @@ $(TOOL_ASAN): $(TOOL_ASAN_OBJS) $(ASAN_VMM)
 	mkdir -p $(@D)
 	$(CC) $(ASAN_FLAGS) -o $@ $^ $(TOOL_LIBS)
 
-# Two more for which any file is a render node; one is built as on a machine without GBM's header.
+# Two variants that take any file for a render node; one is built without GBM's header.
 NODE_STUB := $(B)/asan/tests/unit/stubs/libdrm.o
 $(NODE_STUB): override CFLAGS += $(TOOL_FLAGS)
 $(B)/asan/tool/buffer_no_gbm.o: tool/buffer.c tests/unit/rules.mk

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Proves the parts of libvmm that work without KVM: page tables, slots, sums, descriptions, guest
+ * Tests the parts of libvmm that do not need KVM: page tables, slots, checksums, descriptions,
  * programs.
  */
 #include <errno.h>
@@ -15,18 +15,18 @@
 #define MIB (1024 * KIB)
 #define GIB (1024 * MIB)
 
-/* Bits of an entry, named as in the manuals. */
+/* Bits of a page table entry. */
 #define P  0x1ull
 #define W  0x2ull
 #define PS 0x80ull
 #define NX (1ull << 63)
 
-/* Bits of EPT entries. */
+/* Bits of an EPT entry. */
 #define EPT_R	0x1ull
 #define EPT_RWX 0x7ull
-#define EPT_WB	0x330ull /* with the bits for accessed and dirty */
+#define EPT_WB	0x330ull /* with the accessed and dirty bits */
 
-/* A VM that KVM does not know; its low memory ends where the allocation does. */
+/* A VM without a kernel; ASan guards the end of its low memory. */
 static struct vm *new_vm(void)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
@@ -48,7 +48,9 @@ static void free_vm(struct vm *vm)
 	free(vm);
 }
 
-/* Walk the tables like the processor: the entry that maps gva and its size, or 0. */
+/*
+ * Walk the tables as the processor does: return the entry that maps gva, and its size, or 0.
+ */
 static uint64_t walk(struct vm *vm, enum vcpu_mode mode, uint64_t gva, uint64_t *size)
 {
 	uint64_t table = vm_page_root(vm, mode), entry = 0;
@@ -90,7 +92,7 @@ static void identity(void)
 			bad += !maps(vm, modes[i], gva + 0x123456, gva + 0x123456, 2 * MIB, W);
 		tap_is(bad, 0, "mode %d: the first 4 GiB are mapped to themselves", modes[i]);
 	}
-	tap_ok(!maps(vm, VCPU_LONG, 4 * GIB, 4 * GIB, 2 * MIB, W), "memory above is not");
+	tap_ok(!maps(vm, VCPU_LONG, 4 * GIB, 4 * GIB, 2 * MIB, W), "the rest is not");
 	free_vm(vm);
 }
 
@@ -105,7 +107,7 @@ static void split(void)
 	tap_ok(maps(vm, VCPU_LONG, 2 * MIB + 4 * KIB, 2 * MIB + 4 * KIB, 4 * KIB, W) &&
 		       maps(vm, VCPU_LONG, 2 * MIB + 12 * KIB, 2 * MIB + 12 * KIB, 4 * KIB, W) &&
 		       maps(vm, VCPU_LONG, 4 * MIB - 4 * KIB, 4 * MIB - 4 * KIB, 4 * KIB, W),
-	       "the neighbors are unchanged");
+	       "their neighbours are as before");
 	tap_ok(maps(vm, VCPU_LONG, 4 * MIB, 4 * MIB, 2 * MIB, W), "so are the next 2 MiB");
 	entry = walk(vm, VCPU_LONG, 2 * MIB + 4 * KIB, &size);
 	tap_ok(!(entry & PS), "bit 7 of a 4 KiB entry is PAT, not set");
@@ -115,7 +117,7 @@ static void split(void)
 	tap_is(vm_map(vm, VCPU_LONG, 8 * GIB + 2 * MIB, 0, 2 * MIB, 2 * MIB, 0), 0, "2 MiB of it");
 	tap_ok(maps(vm, VCPU_LONG, 8 * GIB + 3 * MIB, MIB, 2 * MIB, W) &&
 		       maps(vm, VCPU_LONG, 8 * GIB + 5 * MIB, 5 * GIB + 5 * MIB, 2 * MIB, W | NX),
-	       "are remapped, and the rest is unchanged");
+	       "are changed, and the rest stays");
 
 	tap_is(vm_map(vm, VCPU_PAE, 3 * GIB, 64 * GIB, 2 * MIB, 4 * KIB, VM_MAP_RO | VM_MAP_NX), 0,
 	       "PAE reaches memory above 4 GiB");
@@ -124,7 +126,7 @@ static void split(void)
 	free_vm(vm);
 }
 
-/* Walk EPT like Intel's processor: the entry that maps gpa2, or 0 if there is none or a bad one. */
+/* Walk the tables as Intel's processors do: the entry that maps gpa2, or 0 if it is invalid. */
 static uint64_t walk_ept(struct vm *vm, uint64_t gpa2, uint64_t *size)
 {
 	uint64_t table = vm_nested_root(vm), entry;
@@ -158,21 +160,21 @@ static void nested(void)
 	tap_is(walk_ept(vm, GIB + 4 * KIB, &size), 64 * GIB | EPT_WB | EPT_R,
 	       "are mapped to be read only");
 	tap_is(walk_ept(vm, GIB + 8 * KIB, &size), (GIB + 8 * KIB) | EPT_WB | EPT_RWX,
-	       "their neighbours are as before, and no large page");
+	       "their neighbours are as before, but not a large page");
 	at = vm_nested_entry(vm, GIB + 4 * KIB);
 	memcpy(&entry, (char *)vm->low + at, 8);
 	tap_is(entry, 64 * GIB | EPT_WB | EPT_R, "vm_nested_entry() finds the entry");
 	tap_ok(maps(vm, VCPU_LONG, GIB + 4 * KIB, GIB + 4 * KIB, 2 * MIB, W),
-	       "the guest's own tables are others");
+	       "the guest's own tables are separate");
 	free_vm(vm);
 
 	vm = new_vm();
 	vm->nesting = GUEST_SVM;
 	memcpy(&entry, (char *)vm->low + vm_nested_entry(vm, GIB), 8);
-	tap_is(entry, GIB | 0x67, "NPT uses long mode's entries");
+	tap_is(entry, GIB | 0x67, "NPT entries are those of long mode");
 	memcpy(&entry, (char *)vm->low + vm_entry(vm, VCPU_LONG, GIB + 4 * KIB), 8);
 	tap_is(entry, (GIB + 4 * KIB) | 0x67, "vm_entry() splits a large page");
-	tap_is(vm_entry(vm, VCPU_REAL, 0), -EINVAL, "real mode has no entry");
+	tap_is(vm_entry(vm, VCPU_REAL, 0), -EINVAL, "there is none in real mode");
 	free_vm(vm);
 }
 
@@ -196,10 +198,11 @@ static void limits(void)
 
 	for (gva = 0; !ret && gva < 4 * GIB; gva += 2 * MIB)
 		ret = vm_map(vm, VCPU_LONG, gva, gva, 4 * KIB, 4 * KIB, 0);
-	tap_is(ret, -ENOSPC, "tables run out, at %llu MiB", (unsigned long long)(gva / MIB));
-	tap_ok(gva / (2 * MIB) > 190, "after about 200 of them");
-	tap_is(vm->next_table, GUEST_LOW_SIZE, "all memory is used");
-	tap_ok(strstr(vmm_error(), "no room for page tables: No space"), "the message: %s",
+	tap_is(ret, -ENOSPC, "the room for tables ends at %llu MiB",
+	       (unsigned long long)(gva / MIB));
+	tap_ok(gva / (2 * MIB) > 190, "after about 200 tables");
+	tap_is(vm->next_table, GUEST_LOW_SIZE, "all memory was used");
+	tap_ok(strstr(vmm_error(), "no room for page tables: No space"), "it says: %s",
 	       vmm_error());
 	free_vm(vm);
 }
@@ -214,12 +217,12 @@ static void slots(void)
 	tap_ok(vm_hva(vm, 0x1008) == a + 8 && vm_hva(vm, 0x4000) == b, "addresses in slots");
 	tap_ok(!vm_hva(vm, 0xfff) && !vm_hva(vm, 0x2000) && !vm_hva(vm, 0x5000), "and outside");
 	tap_is(vm_slot_move(vm, 4, 0), -ENOENT, "a slot that does not exist");
-	tap_is(vm_slot_delete(vm, VM_MAX_SLOTS), -ENOENT, "a slot number out of range");
-	tap_is(vm_slot_set(vm, VM_MAX_SLOTS, 0, 4096, a, 0), -EINVAL, "cannot be set, either");
+	tap_is(vm_slot_delete(vm, VM_MAX_SLOTS), -ENOENT, "a slot that cannot exist");
+	tap_is(vm_slot_set(vm, VM_MAX_SLOTS, 0, 4096, a, 0), -EINVAL, "nor be created");
 	tap_is(vm_slot_set(vm, 6, 0x8000, 4096, a, 0), -EBADF, "the kernel's refusal");
 	tap_ok(!strcmp(vmm_error(), "KVM_SET_USER_MEMORY_REGION: Bad file descriptor") &&
 		       !vm_hva(vm, 0x8000),
-	       "is passed on, and changes nothing: %s", vmm_error());
+	       "is passed on and changes nothing: %s", vmm_error());
 	free_vm(vm);
 }
 
@@ -259,7 +262,7 @@ static void descriptions(void)
 		       guest_describe(&rows[i].out));
 }
 
-/* The machine code for long mode also runs here. */
+/* The machine code for long mode runs here, too. */
 static void code(void)
 {
 	static const uint8_t real[VCPU_CODE_SIZE] = { 0x66, 0xb8, 1, 2, 3, 4, 0x66, 0xc3 };
@@ -275,7 +278,7 @@ static void code(void)
 	munmap(page, 4096);
 	v.mode = VCPU_REAL;
 	vcpu_code(&v, bytes, 0x04030201);
-	tap_ok(!memcmp(bytes, real, sizeof(real)), "for real mode it has prefixes");
+	tap_ok(!memcmp(bytes, real, sizeof(real)), "in real mode with its prefixes");
 }
 
 static void programs(void)
@@ -292,7 +295,7 @@ static void programs(void)
 		uintptr_t size = (uintptr_t)images[i].end - (uintptr_t)images[i].start;
 
 		tap_ok(size > GUEST_ENTRY && size <= GUEST_TEXT_SIZE,
-		       "the guest program for %s has %lu bytes, which fit", images[i].name, size);
+		       "the guest program for %s has %lu bytes, and fits", images[i].name, size);
 	}
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * guest.h - what the bare-metal guest program and libvmm agree on: operations, command block,
- * ports, memory map.
+ * guest.h - the interface between libvmm and its bare-metal guest program: operations, command
+ * block, ports, memory map.
  */
 #ifndef GUEST_GUEST_H
 #define GUEST_GUEST_H
@@ -10,18 +10,18 @@
 #include <stdint.h>
 
 /*
- * What the guest program can be told to do. Each operation walks [gpa, gpa + len) in steps of
- * `stride` bytes (0 means 8, that is every word) unless it says otherwise. A word is 8 bytes
- * and is stored or loaded by one access in long mode and by two of 4 bytes in the other modes.
- * Guest-virtual equals guest-physical except where vm_map() made it differ.
+ * The operations of the guest program. Unless stated otherwise, each one walks [gpa, gpa + len) in
+ * steps of `stride` bytes; 0 means 8, which is every word. A word has 8 bytes; it is accessed at
+ * once in long mode, and as two halves of 4 bytes in the other modes. Guest-virtual addresses equal
+ * guest-physical ones unless vm_map() has changed that.
  */
 enum guest_op {
 	GUEST_NOP,     /* nothing; result: 0 */
 	GUEST_READ,    /* load words; result: guest_sum() of them */
 	GUEST_FILL,    /* store `value` in every word; result: words stored */
 	GUEST_PATTERN, /* store guest_pattern(value, offset); result: words stored */
-	GUEST_VERIFY,  /* compare with GUEST_PATTERN; result: wrong words, result2: where first */
-	GUEST_ADD,     /* lock xadd of value, 4 bytes wide; result: sum of what was there before */
+	GUEST_VERIFY,  /* compare with GUEST_PATTERN; result: wrong words, result2: first offset */
+	GUEST_ADD,     /* lock xadd of value, 4 bytes wide; result: sum of the old values */
 	GUEST_COPY,    /* rep movsb of len bytes from gpa to gpa2, no stride; result: len */
 	GUEST_FSTORE,  /* store 1.0 by fstp, which KVM does not emulate; result: words stored */
 	GUEST_EXEC,    /* call the code at gpa, no stride; result: its eax (see vcpu_code()) */
@@ -30,11 +30,11 @@ enum guest_op {
 };
 
 /* struct guest_cmd.flags */
-#define GUEST_LOOP	   1u /* until guest_stop() or a wrong word; stores: value + pass */
+#define GUEST_LOOP	   1u /* repeat until guest_stop() or a wrong word; pass n uses value + n */
 #define GUEST_NPT	   2u /* GUEST_VMRUN with nested paging (NPT or EPT), see vm_map_nested() */
-#define GUEST_MSR_BITMAP   4u /* GUEST_VMRUN on Intel: uses the page at gpa3 as MSR bitmap */
-#define GUEST_VIRTUAL_APIC 8u /* the same: as virtual-APIC page, with a TPR shadow */
-#define GUEST_APIC_ACCESS  16u /* the same: as APIC-access page */
+#define GUEST_MSR_BITMAP   4u /* GUEST_VMRUN on Intel: use the page at gpa3 as MSR bitmap */
+#define GUEST_VIRTUAL_APIC 8u /* ... as virtual-APIC page, with a TPR shadow */
+#define GUEST_APIC_ACCESS  16u /* ... as APIC-access page */
 #define GUEST_L2_LOAD	   32u /* GUEST_VMRUN: the nested guest loads the word instead */
 
 /*
@@ -42,23 +42,23 @@ enum guest_op {
  * (long mode, the caller's page tables) that stores `value` in the word at gpa2, when gpa2 is not
  * 0, loads `value` into CR8 with GUEST_VIRTUAL_APIC, reads the MSR FS.base with GUEST_MSR_BITMAP,
  * and then executes VMMCALL or VMCALL. Result:
- *	GUEST_L2_DONE	    all well; result2 is the word of GUEST_L2_LOAD
- *	GUEST_L2_VMFAIL + n an instruction of VMX failed, with error number n or 0 if it has none
+ *	GUEST_L2_DONE	    success; result2 is the word of GUEST_L2_LOAD
+ *	GUEST_L2_VMFAIL + n a VMX instruction failed, with error number n, or 0 if it has none
  *	other		    the exit code (AMD) or exit reason (Intel) of the nested guest; result2
  *			    is EXITINFO1 or the exit qualification
  * A VMCB that KVM will not map raises #GP (vector 13) in the guest at the VMRUN.
  */
-#define GUEST_L2_DONE	0x81u /* AMD's own number for VMMCALL */
+#define GUEST_L2_DONE	0x81u /* AMD's exit code for VMMCALL */
 #define GUEST_L2_VMFAIL 0x100000000ull
 
-/* struct guest_block.nesting, what the processor can run nested guests by. */
+/* struct guest_block.nesting: how the processor can run nested guests. */
 enum guest_nesting {
 	GUEST_NO_NESTING,
 	GUEST_SVM,
 	GUEST_VMX,
 };
 
-/* One command; lies in low guest memory, one per vCPU. */
+/* A command. There is one per vCPU, in low guest memory. */
 struct guest_cmd {
 	uint32_t op;	 /* enum guest_op */
 	uint32_t flags;	 /* GUEST_* flags */
@@ -66,7 +66,7 @@ struct guest_cmd {
 	uint64_t len;	 /* bytes */
 	uint64_t stride; /* bytes; 0: 8 */
 	uint64_t value;
-	uint64_t gpa2; /* second address, for operations that have one */
+	uint64_t gpa2; /* second address, for operations that use one */
 	uint64_t gpa3; /* third one */
 };
 
@@ -85,11 +85,11 @@ struct guest_block {
 
 /* Ports: the guest reports with a one-byte OUT. */
 #define GUEST_PORT_DONE	     0xe0 /* command finished, results are valid */
-#define GUEST_PORT_EXCEPTION 0xe1 /* exception: it is described on the stack */
+#define GUEST_PORT_EXCEPTION 0xe1 /* exception; the stack describes it */
 
 /*
- * Memory map of the low slot; GUEST_SCRATCH is for the library's user, as is all at or above
- * GUEST_LOW_SIZE.
+ * Memory map of the low slot. GUEST_SCRATCH and everything from GUEST_LOW_SIZE on are for the user
+ * of the library.
  */
 #define GUEST_LOW_SIZE	   0x100000u
 #define GUEST_MAX_VCPUS	   16u
@@ -102,18 +102,17 @@ struct guest_block {
 #define GUEST_TEXT32	   0x4000u
 #define GUEST_TEXT64	   0x5000u
 #define GUEST_TEXT_SIZE	   0x1000u
-#define GUEST_STACKS	   0x6000u /* below 64 KiB, because real mode pushes through SP */
+#define GUEST_STACKS	   0x6000u /* below 64 KiB, because real mode uses SP */
 #define GUEST_STACK_SIZE   0x800u
 #define GUEST_HSAVE	   0x10000u /* a page for each vCPU */
-#define GUEST_SCRATCH	   0x20000u /* yours: a VMCB or VMCS in ordinary memory, say */
+#define GUEST_SCRATCH	   0x20000u /* for users: a VMCB or VMCS in ordinary memory, for example */
 #define GUEST_SCRATCH_SIZE 0x4000u
 #define GUEST_TABLES	   0x24000u /* page tables, to the end of the slot */
 
 /*
- * The guest program starts with its exception stubs, one for each vector; the entry point
- * follows.
+ * The guest program starts with its exception stubs, one for each vector; its entry point follows.
  */
-#define GUEST_VECTORS	32 /* no suffix: start.S uses both numbers */
+#define GUEST_VECTORS	32 /* without suffix, for start.S */
 #define GUEST_STUB_SIZE 16
 #define GUEST_ENTRY	(GUEST_VECTORS * GUEST_STUB_SIZE)
 

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * payload.h - what the files of the guest program share.
+ * nested.h - running nested guests from the guest program, by SVM or VMX.
  */
-#ifndef GUEST_PAYLOAD_H
-#define GUEST_PAYLOAD_H
+#ifndef GUEST_NESTED_H
+#define GUEST_NESTED_H
 
 #include "vmm/guest/guest.h"
 
-/* Carry out GUEST_VMRUN, by SVM or by VMX, or GUEST_VMSAVE; long mode only. */
+/* Carry out GUEST_VMRUN, by SVM or by VMX, and GUEST_VMSAVE; long mode only. */
 void svm_run(struct guest_block *b, uint64_t value);
 void vmx_run(struct guest_block *b, uint64_t value);
 void svm_save(struct guest_block *b);
 
-/* What a nested guest does first: gpa2 in RBX, value in RCX, flags of the command in RDX. */
+/* The nested guest's first access: gpa2 in RBX, value in RCX, the command's flags in RDX. */
 #define L2_ACCESS               \
 	"	test	%rbx, %rbx\n"    \
 	"	jz	2f\n"              \
@@ -38,7 +38,7 @@ static inline void wrmsr(uint32_t msr, uint64_t value)
 	asm volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
 }
 
-/* A control register, as a number of the mode's width. */
+/* Read a control register. */
 #define read_reg(name)                                            \
 	({                                                        \
 		uintptr_t reg_;                                   \

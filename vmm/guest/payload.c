@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * payload.c - the bare-metal guest program: takes commands from a block in low memory and
- * reports each by an OUT.
+ * payload.c - the bare-metal guest program: takes commands from a block in low memory and reports
+ * the end of each one by an OUT.
  *
- * It is built three times, for 16, 32 and 64 bit code.
+ * It is built three times, as 16-bit, 32-bit and 64-bit code.
  */
 #include <stdbool.h>
 
@@ -62,7 +62,7 @@ static uint64_t copy(const struct guest_cmd *c)
 {
 	uintptr_t from = c->gpa, to = c->gpa2, count = c->len;
 
-	/* the operands make it use whole registers in real mode, too */
+	/* The operands make it use 32-bit registers in real mode, too. */
 	asm volatile("rep movsb %%ds:(%0), %%es:(%1)"
 		     : "+S"(from), "+D"(to), "+c"(count)
 		     :
@@ -77,7 +77,7 @@ static uint64_t fstore_words(const struct guest_cmd *c)
 	for (uint64_t off = 0; off + 8 <= c->len; off += c->stride) {
 		uint64_t *word = (void *)(uintptr_t)(c->gpa + off);
 
-		/* fninit: a store that never finished has left its operand behind */
+		/* fninit: an unfinished store has left its operand on the x87 stack. */
 		asm volatile("fninit; fld1; fstpl %0" : "=m"(*word));
 		words++;
 	}
@@ -149,7 +149,7 @@ void guest_main(struct guest_block *b)
 #ifndef GUEST_REAL
 		uintptr_t cr3;
 
-		/* the page tables may have changed since the last command */
+		/* The page tables may have changed since the last command. */
 		asm volatile("mov %%cr3, %0; mov %0, %%cr3" : "=r"(cr3) : : "memory");
 #endif
 		do {

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# vmm/guest/rules.mk - the bare-metal guest program, one flat image for each mode, embedded into libvmm.
+# vmm/guest/rules.mk - the bare-metal guest program: a flat image for each mode, embedded in libvmm.
 
 OBJCOPY ?= objcopy
 
 GUEST_BINS := $(foreach m,16 32 64,$(B)/guest/guest$(m).bin)
-# GCC needs to be told not to make calls of memset() and strlen() out of loops; clang does not.
+# Keeps GCC from turning loops into calls of memset() and strlen(); clang does not know the flag.
 GUEST_NO_IDIOMS := $(shell $(CC) -Werror -fno-tree-loop-distribute-patterns -fsyntax-only -x c \
 	/dev/null 2>/dev/null && echo -fno-tree-loop-distribute-patterns)
 GUEST_CFLAGS := -std=gnu11 -Os -g -Wall -Wextra -Werror -I. -MMD -ffreestanding -fno-pic \
@@ -12,7 +12,7 @@ GUEST_CFLAGS := -std=gnu11 -Os -g -Wall -Wextra -Werror -I. -MMD -ffreestanding 
 	-mgeneral-regs-only $(GUEST_NO_IDIOMS)
 GUEST_LDFLAGS := -nostdlib -static -Wl,-no-pie -Wl,--build-id=none -Wl,-T,vmm/guest/guest.ld
 
-# The text addresses are those of vmm/guest/guest.h.
+# The text addresses are those in vmm/guest/guest.h.
 $(B)/guest/guest16.elf: GUEST_MODE := -m16 -DGUEST_REAL
 $(B)/guest/guest16.elf: GUEST_TEXT := 0x3000
 $(B)/guest/guest32.elf: GUEST_MODE := -m32

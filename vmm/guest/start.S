@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * start.S - exception stubs and entry point of the guest program, for the mode it is assembled for.
+ * start.S - exception stubs and entry point of the guest program.
  */
 #include "vmm/guest/guest.h"
 
@@ -9,14 +9,14 @@
 #endif
 	.section .stubs, "ax"
 
-/* A stub leaves vector and error code on the stack, above the frame of the processor. */
+/* A stub pushes an error code, unless the processor has, and the vector on top of its frame. */
 	.set	vector, 0
 	.rept	GUEST_VECTORS
 	.balign	GUEST_STUB_SIZE, 0xcc
 #ifdef GUEST_REAL
 	push	$0
 #else
-	.if	(1 << vector) & 0x60227d00 == 0	/* 8, 10-14, 17, 21, 29, 30 push one */
+	.if	(1 << vector) & 0x60227d00 == 0	/* 8, 10-14, 17, 21, 29, 30 have one */
 	push	$0
 	.endif
 #endif

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * svm.c - the part of the guest program that is a hypervisor itself: a VMCB at a given address,
- * a tiny nested guest.
+ * svm.c - runs a tiny nested guest on AMD processors, with the VMCB at a given address.
  *
- * Offsets and bits are those of the AMD64 Architecture Programmer's Manual, volume 2, appendix
- * B.
+ * Offsets and bits are from the AMD64 Architecture Programmer's Manual, volume 2, appendix B.
  */
 #include "vmm/guest/nested.h"
 
@@ -109,7 +107,7 @@ void svm_run(struct guest_block *b, uint64_t value)
 
 	put64(vmcb, VMCB_RIP, (uintptr_t)svm_l2_entry);
 
-	/* VMRUN hands all registers but RAX, RSP and RIP on to the nested guest as they are. */
+	/* VMRUN passes all registers except RAX, RSP and RIP on to the nested guest. */
 	asm volatile("	vmrun	%%rax\n"
 		     "	stgi\n"
 		     : "+c"(rcx), "+d"(rdx)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * vmx.c - what svm.c is, for Intel processors: a VMCS at a given address, a tiny nested guest.
+ * vmx.c - runs a tiny nested guest on Intel processors, with the VMCS at a given address.
  *
- * Encodings of fields are those of the Intel Software Developer's Manual, volume 3, appendix B;
- * bits of controls are in its chapter about the VMCS, the MSRs that allow them in appendix A.
+ * Field encodings are from the Intel Software Developer's Manual, volume 3, appendix B. The bits of
+ * the controls are in its chapter about the VMCS, the MSRs that allow them in appendix A.
  */
 #include <stdbool.h>
 
@@ -20,7 +20,7 @@
 #define MSR_EFER	    0xc0000080u
 #define CR4_VMXE	    (1ull << 13)
 
-/* First of the four MSRs for pin-based, processor-based, exit, and entry controls. */
+/* The first of four MSRs, for pin-based, processor-based, exit and entry controls. */
 #define MSR_VMX_CTLS	  0x481u
 #define MSR_VMX_TRUE_CTLS 0x48du
 
@@ -85,7 +85,7 @@
 
 /* clang-format on */
 
-/* The host needs a selector for TR; nothing is looked up by it. */
+/* The host needs a selector for TR, but nothing uses it. */
 #define HOST_TR 0x20u
 
 void vmx_l2_entry(void);
@@ -102,7 +102,7 @@ asm("vmx_l2_entry:\n" L2_ACCESS "	mov	%rcx, %rdi\n"
 
 _Static_assert(GUEST_VIRTUAL_APIC == 8 && GUEST_MSR_BITMAP == 4, "vmx_l2_entry tests these bits");
 
-/* An instruction with a memory operand; did it succeed? */
+/* Execute a VMX instruction with a memory operand. Did it succeed? */
 #define vmx_op(name, operand)                                                          \
 	({                                                                             \
 		bool failed_;                                                          \
@@ -123,7 +123,7 @@ static uint64_t get(uint64_t field)
 	return value;
 }
 
-/* What must be set is, what may not be set and is makes the entry fail. */
+/* Set the wanted and the required bits. Bits that are not allowed make the entry fail. */
 static void put_ctls(uint64_t field, uint32_t msr, uint32_t wanted)
 {
 	put(field, wanted | (uint32_t)rdmsr(msr));
@@ -137,7 +137,7 @@ static void put_segment(unsigned int segment, uint16_t selector, uint32_t rights
 	put(HOST_SELECTORS + 2 * segment, selector);
 }
 
-/* What is not written is 0: KVM reads a VMCS from its page as it is, and that was zeroed. */
+/* Other fields are 0: KVM reads the VMCS from its page, which was zeroed. */
 static void build(const struct guest_block *b)
 {
 	const struct guest_cmd *c = &b->cmd;
@@ -173,7 +173,7 @@ static void build(const struct guest_block *b)
 	put_ctls(ENTRY_CTLS, ctls + 3, ENTRY_GUEST_64 | ENTRY_LOAD_EFER);
 	put(LINK_POINTER, UINT64_MAX);
 
-	/* An exception in the nested guest finds no IDT: a triple fault ends it. */
+	/* The nested guest has no IDT: an exception ends it by a triple fault. */
 	for (unsigned int i = 0; i < 4; i++)
 		put_segment(i, GUEST_DS, SEG_DATA);
 	put_segment(1, GUEST_CS64, SEG_CODE64);
@@ -199,8 +199,8 @@ static void build(const struct guest_block *b)
 }
 
 /*
- * Enter the nested guest; false if there was no entry. All registers but RSP and RIP go on to it
- * as they are and come back so; *word is the one of L2_ACCESS.
+ * Enter the nested guest; false if the entry failed. It shares all registers except RSP and RIP.
+ * *word becomes the word of L2_ACCESS.
  */
 static bool launch(const struct guest_cmd *c, uint64_t value, uint64_t *word)
 {
