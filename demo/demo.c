@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * make demo: shows what stock KVM and patched KVM do with the buffers of real drivers, in an
+ * make demo: shows what stock KVM and patched KVM do with the buffers of real drivers in an
  * emulated host, and lets a guest draw a picture: demo BUILD RELEASE
  *
- * Everything it reports is done at that moment. Exits with 1 when an outcome is not the
- * expected one.
+ * All results are measured live. Exits with 1 if one of them is not as expected.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -21,15 +20,15 @@
 
 #define CELL   48
 #define PIXELS (SCENE_WIDTH * SCENE_HEIGHT)
-#define HOST_S 600 /* no demo takes that long */
+#define HOST_S 600 /* time limit for the host */
 
 enum { STOCK, PATCHED, VARIANTS };
 static const char *const variants[VARIANTS] = { "stock", "patched" };
 
-/* What is tried: a program of the host, which prints "outcome: ...". */
+/* A row of the table: a program of the host, which prints "outcome: ...". */
 static const struct row {
 	const char *name;
-	const char *module; /* to be loaded first */
+	const char *module; /* loaded first */
 	const char *argv[2];
 	bool stock_works;
 } rows[] = {
@@ -45,7 +44,7 @@ static const char *build;
 static struct host *host;
 static int surprises;
 
-/* What the picture program says. */
+/* What the picture program reports. */
 struct picture {
 	bool empty, drawn;
 	unsigned int moving, moved;
@@ -83,11 +82,11 @@ static void print_line(void *ctx, char tag, const char *text, size_t len)
 	printf("    %s\n", text);
 }
 
-/* A kernel that complains has failed, whatever its guests say. */
+/* A kernel that complains has failed, whatever the outcome. */
 static void check_log(void)
 {
 	if (host_log(host, NULL, 0, NULL, print_line, NULL)) {
-		printf("  That was in the host's kernel log: it must not complain.\n");
+		printf("  The host's kernel log must not contain these lines.\n");
 		surprises++;
 	}
 }
@@ -111,11 +110,11 @@ static void take_outcome(void *ctx, char tag, const char *text, size_t len)
 	if (p)
 		snprintf(ctx, CELL, "%s", p + strlen("outcome: "));
 	else if (strstr(text, "the guest hangs at boot"))
-		printf("hangs at boot, an artefact of the emulation: once more ... ");
+		printf("hangs at boot, an artefact of the emulation; retrying ... ");
 	fflush(stdout);
 }
 
-/* Does the cell say that all pages work? */
+/* Does the cell report that all pages work? */
 static bool works(const char *cell)
 {
 	unsigned int pages, all;
@@ -146,7 +145,7 @@ static void try(const struct row *row, int variant, char *cell)
 	surprises += !expected;
 	check_log();
 	if (!host_alive(host))
-		die("the host is lost: see %s/logs/demo", build);
+		die("the host has crashed: see %s/logs/demo", build);
 }
 
 static void try_all(int variant, char cells[][VARIANTS][CELL])
@@ -166,7 +165,7 @@ static void print_table(char cells[][VARIANTS][CELL])
 	printf("\n  %-20s | %-26s | %s\n", "the guest's memory", "stock KVM", "patched KVM");
 	printf("  %.20s-+-%.26s-+-%.25s\n", rule, rule, rule);
 	for (int i = 0; i < ROWS; i++) {
-		/* Of an error only what the user would see. */
+		/* For an error, print only what a user would see. */
 		const char *stock = cells[i][STOCK], *end = strstr(stock, "Bad address");
 		int len = end ? end + strlen("Bad address") - stock : (int)strlen(stock);
 
@@ -225,7 +224,7 @@ static void take_picture(void *ctx, char tag, const char *text, size_t len)
 	}
 }
 
-/* The pixels of a screenshot of the expected size, 3 bytes each; dies of anything else. */
+/* Read the pixels of a screenshot, 3 bytes each. Dies if its size is not as expected. */
 static unsigned char *read_ppm(const char *path)
 {
 	unsigned char *pixels = malloc(PIXELS * 3);
@@ -236,12 +235,12 @@ static unsigned char *read_ppm(const char *path)
 		die("%s: %s", path, strerror(errno));
 	if (fscanf(f, "P6 %d %d 255", &width, &height) != 2 || width != SCENE_WIDTH ||
 	    height != SCENE_HEIGHT || fgetc(f) != '\n' || fread(pixels, 3, PIXELS, f) != PIXELS)
-		die("%s is no picture of %dx%d pixels", path, SCENE_WIDTH, SCENE_HEIGHT);
+		die("%s is not a picture of %dx%d pixels", path, SCENE_WIDTH, SCENE_HEIGHT);
 	fclose(f);
 	return pixels;
 }
 
-/* How many pixels of the screenshot are those of the scene. */
+/* Count the pixels of the screenshot that match the scene. */
 static int matching(const char *path, const struct picture *p)
 {
 	unsigned char *pixels = read_ppm(path);
@@ -266,9 +265,9 @@ static void make_picture(void)
 	int n;
 
 	puts("\n"
-	     "And a picture. On patched KVM, a guest draws into a buffer of bochs-drm. Before\n"
-	     "it is done, the host shows that buffer on its display: the driver moves it from\n"
-	     "system memory to video memory under the guest, which just goes on drawing ...");
+	     "Now a picture. On patched KVM, a guest draws into a buffer of bochs-drm. Before\n"
+	     "it has finished, the host shows the buffer on its display: the driver moves it\n"
+	     "from system memory to video memory, while the guest keeps drawing ...");
 	host_cmd(host, words, take_picture, &p, &reply);
 	if (reply.kind != HOST_EXIT || reply.value || !p.empty || !p.drawn)
 		die("no picture: %s", p.error[0] ? p.error : host_explain(&reply));
@@ -277,20 +276,20 @@ static void make_picture(void)
 	before_path(path, sizeof(path));
 	n = matching(path, &p);
 	if (n > PIXELS / 10)
-		die("the display had the picture before the buffer was shown: %d pixels", n);
+		die("the display showed the picture too early: %d pixels", n);
 	after_path(path, sizeof(path));
 	n = matching(path, &p);
 	picture_path(path, sizeof(path));
-	printf("  Drawn: %u lines when the move began, %u when it had ended, %d at the end.\n"
-	       "  Of %d pixels on the display, %d are as they should be%s.\n"
+	printf("  Lines drawn: %u when the move began, %u when it ended, %d in the end.\n"
+	       "  Of %d pixels on the display, %d are correct%s.\n"
 	       "\n"
-	       "The display is saved as %s\n",
+	       "The picture is saved as %s\n",
 	       p.moving, p.moved, SCENE_HEIGHT, PIXELS, n,
 	       n == PIXELS ? "" : "  <-- not as expected", path);
 	surprises += n != PIXELS;
 }
 
-/* --- all of it --- */
+/* --- the whole demo --- */
 
 static void boot(const char *release)
 {
@@ -301,7 +300,7 @@ static void boot(const char *release)
 		.kernel = kernel,
 		.initramfs = initramfs,
 		.logdir = logdir,
-		/* One processor: with two, Debian's guest hangs at boot now and then. */
+		/* One processor: with two, Debian's guest sometimes hangs at boot. */
 		.cpus = 1,
 		.timeout_s = HOST_S,
 	};
@@ -333,10 +332,11 @@ int main(int argc, char **argv)
 	build = argv[1];
 
 	puts("\n"
-	     "GPU drivers hand out buffers whose pages nobody counts references to. When a\n"
-	     "virtual machine is given such a buffer as memory, Debian's KVM refuses it: \"Bad\n"
-	     "address\". This demo tries it on Debian's own KVM modules and on the patched\n"
-	     "ones. Your kernel stays as it is: all happens in an emulated machine, the host.\n");
+	     "GPU drivers provide buffers whose pages are not reference-counted. When a\n"
+	     "virtual machine gets such a buffer as memory, Debian's KVM refuses it: \"Bad\n"
+	     "address\". This demo tries that with Debian's own KVM modules and with the\n"
+	     "patched ones. Your kernel stays as it is: everything happens in an emulated\n"
+	     "machine, the host.\n");
 	boot(argv[2]);
 	for (int i = 0; i < ROWS; i++)
 		load(rows[i].module);
@@ -344,23 +344,24 @@ int main(int argc, char **argv)
 		die("the host cannot see this machine's files: %s", host_explain(&reply));
 
 	puts("\n"
-	     "A guest is to write every page of a buffer of\n"
+	     "A guest writes to every page of a buffer of\n"
 	     "  bochs-drm and qxl, the drivers of QEMU's VGA and QXL cards;\n"
-	     "  vgem, a driver with ordinary, counted pages, for comparison;\n"
-	     "  the exporter, a stand-in for the driver of a GPU; and such a buffer once\n"
-	     "  more, as a device of Debian's own QEMU, in which a Debian guest boots.\n"
+	     "  vgem, a driver with ordinary, refcounted pages, for comparison;\n"
+	     "  the exporter, a stand-in for a GPU driver.\n"
+	     "Last, Debian's own QEMU boots a Debian guest with a buffer of the exporter as\n"
+	     "a device.\n"
 	     "\n"
 	     "Stock KVM, as Debian ships it:");
 	try_all(STOCK, cells);
-	puts("\nPatched KVM, the same again:");
+	puts("\nPatched KVM:");
 	try_all(PATCHED, cells);
 	print_table(cells);
 	make_picture();
 	host_stop(host);
 
 	if (surprises)
-		printf("\n%d of the outcomes above are not as expected; logs: %s/logs/demo\n",
-		       surprises, build);
+		printf("\n%d of these results are not as expected; logs: %s/logs/demo\n", surprises,
+		       build);
 	printf("Done in %.0f s.\n", seconds() - start);
 	return surprises ? 1 : 0;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Gives a driver's buffer to a guest, which writes every page of it, and prints what came of it:
+ * Gives a driver's buffer to a guest, which writes to every page of it, and prints the outcome:
  * pages bochs-drm|qxl|vgem|exporter
  */
 #include <stdio.h>
@@ -12,7 +12,7 @@
 #define PAGES 1024u
 #define SIZE  ((uint64_t)PAGES * KIT_PAGE)
 
-/* A mapping of a new buffer of this driver, which stays until the program ends. */
+/* Map a new buffer of this driver. It exists until the program ends. */
 static void *map_buffer(const char *driver)
 {
 	struct pfnmap_create spec = {
@@ -58,7 +58,7 @@ int main(int argc, char **argv)
 	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, SIZE, (void *)map, 0));
 	guest_call(v, &cmd, &out);
 
-	/* The VMM's own view of the buffer, whatever the guest believes. */
+	/* Check the VMM's own view of the buffer, independently of the guest. */
 	for (uint64_t off = 0; off < SIZE; off += KIT_PAGE)
 		written += map[off / 8] == guest_pattern(cmd.value, off);
 	printf("outcome: %s, %u of %u pages\n",

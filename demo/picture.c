@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Lets a guest draw a picture into a buffer of bochs-drm and puts that buffer on the display
- * meanwhile, so that the driver moves it from system memory to video memory under the guest,
- * which goes on drawing.
+ * Lets a guest draw a picture into a buffer of bochs-drm. Meanwhile it shows the buffer on the
+ * display, so that the driver moves it from system memory to video memory while the guest keeps
+ * drawing.
  *
- * Prints "empty" when an empty buffer is shown, "moved MOVING MOVED" when the buffer has
- * moved between these two lines of the drawing, and "drawn" when all is drawn; that stays on
- * the display for a while.
+ * Prints "empty" when an empty buffer is shown, "moved MOVING MOVED" when the buffer has moved
+ * while the guest was drawing between these two lines, and "drawn" when the picture is complete; it
+ * stays on the display for a while.
  */
 #include <libdrm/drm.h>
 #include <stdio.h>
@@ -17,10 +17,10 @@
 #include "tests/lib/drm.h"
 #include "tests/lib/kit.h"
 
-/* drm_in_vram() tells buffers by their size: this one has a line that is not shown. */
+/* drm_in_vram() identifies buffers by size, so this one has an additional hidden line. */
 #define CANVAS_LINES  (SCENE_HEIGHT + 1)
 #define MOVE_AT	      (SCENE_HEIGHT * 2 / 5)
-#define STALL_MS      10000 /* a guest that draws no line for so long has failed */
+#define STALL_MS      10000 /* a guest that draws no line for this long has failed */
 #define SHOW_EMPTY_MS 300
 #define SHOW_MS	      2000
 
@@ -65,7 +65,7 @@ static void wait_for_line(struct vcpu *v, const struct scene_args *args, uint32_
 	}
 }
 
-/* Have the guest draw from <= line < to, and wait for it. */
+/* Let the guest draw the lines from <= line < to, and wait for it. */
 static void draw(struct vcpu *v, struct scene_args *args, uint32_t from, uint32_t to)
 {
 	args->from = from;
@@ -88,7 +88,7 @@ int main(void)
 	drm_open(&dev, "bochs-drm");
 	drm_create_movable(&dev, &empty, SCENE_HEIGHT);
 	drm_create_movable(&dev, &canvas, CANVAS_LINES);
-	/* Setting the mode clears the beginning of the video memory: before the canvas is there. */
+	/* Set the mode before the canvas is there: it clears the start of video memory. */
 	drm_show(&dev, &empty, &mode);
 	puts("empty");
 	sleep_ms(SHOW_EMPTY_MS);
@@ -109,10 +109,10 @@ int main(void)
 	drm_show(&dev, &canvas, &mode);
 	moved = args->done;
 	if (in_vram || !drm_in_vram(&dev, &canvas))
-		vmm_die("the buffer was to begin in system memory and to move to video memory");
+		vmm_die("the buffer did not move from system memory to video memory");
 	VMM_MUST(guest_join(v, &out));
 	if (moved > SCENE_HEIGHT - 2 * SCENE_LABEL)
-		vmm_die("the guest was at line %u when the buffer had moved: too late", moved);
+		vmm_die("the guest was already at line %u when the buffer had moved", moved);
 	printf("moved %u %u\n", moving, moved);
 
 	args->moving = moving;

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# demo/rules.mk - "make demo": its program on this machine, those in the host, and the guest's.
+# demo/rules.mk - "make demo": its programs for this machine, for the host and for the guest.
 
 DEMO := $(B)/bin/demo
 DEMO_HOST := $(B)/host/pages $(B)/host/picture
-# Its guests are 64-bit ones.
+# Its guests are 64-bit.
 HOST_PROGS += $(if $(FOREIGN),,$(DEMO_HOST))
 
 $(DEMO): $(B)/demo/demo.o $(LIBHOST)
@@ -16,7 +16,7 @@ $(DEMO_HOST): $(B)/host/%: $(B)/demo/%.o $(LIBTEST) $(LIBVMM)
 
 $(B)/host/picture: $(B)/demo/scene_blob.o
 
-# The drawing program for the bare guest; its address is SCENE_CODE of scene.h.
+# The guest's drawing program; its address is SCENE_CODE in scene.h.
 $(B)/demo/scene_guest.o: override CFLAGS := $(GUEST_CFLAGS) -O2 -m64
 $(B)/demo/scene.elf: $(B)/demo/scene_guest.o vmm/guest/guest.ld
 	$(CC) -m64 $(GUEST_LDFLAGS) -Wl,-Ttext=0x201000 -o $@ $<

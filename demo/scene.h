@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The demo's picture: a part of the Mandelbrot set, with captions. The guest draws it,
- * picture.c gives it the buffer, demo.c checks the display; all arithmetic is on integers,
- * so that all agree on every pixel.
+ * The demo's picture: a part of the Mandelbrot set, with captions. The guest draws it, picture.c
+ * provides the buffer, demo.c checks the display. All arithmetic uses integers, so that all three
+ * agree on every pixel.
  */
 #ifndef DEMO_SCENE_H
 #define DEMO_SCENE_H
@@ -12,9 +12,9 @@
 
 #define SCENE_WIDTH  1024
 #define SCENE_HEIGHT 768
-#define SCENE_PITCH  (SCENE_WIDTH * 4) /* bytes a line: exactly a page */
+#define SCENE_PITCH  (SCENE_WIDTH * 4) /* bytes per line: one page */
 
-/* The guest's memory: what it is to do, its program, the buffer. */
+/* The guest's memory: arguments, program, buffer. */
 #define SCENE_ARGS   0x200000ull
 #define SCENE_CODE   0x201000ull
 #define SCENE_MEM    0x10000ull /* bytes at SCENE_ARGS */
@@ -23,10 +23,10 @@
 struct scene_args {
 	uint32_t from, to;	/* lines to draw: from <= line < to */
 	uint32_t moving, moved; /* for scene_pixel() */
-	volatile uint32_t done; /* the guest has drawn the lines below this one */
+	volatile uint32_t done; /* lines below this number are drawn */
 };
 
-/* The plane: centre and distance of two pixels, in units of 2^-40. */
+/* The plane: its centre and the distance between two pixels, in units of 2^-40. */
 #define SCENE_FRACTION 40
 #define SCENE_UNIT     (1ll << SCENE_FRACTION)
 #define SCENE_CX       (-817506000000ll) /* -0.743525 */
@@ -49,7 +49,7 @@ static inline int32_t scene_log2(uint64_t x)
 	return (exp - 16) * 256 + ((f + ((f * (4096 - f)) >> 12) * 90 / 256) >> 4);
 }
 
-/* 0 to 255 and back while t runs through 1024, in the shape of a cosine. */
+/* A cosine-like wave between 0 and 255 with the period 1024. */
 static inline uint32_t scene_wave(uint32_t t)
 {
 	int32_t x = (int32_t)(t & 511) - 256;
@@ -73,22 +73,22 @@ static inline uint32_t scene_colour(int64_t cx, int64_t cy)
 	if (n == SCENE_ROUNDS)
 		return 0x04061a;
 	/*
-	 * The fraction of a round by which it was over the edge smooths the steps between colours.
+	 * Use the fraction of a round beyond the limit to smooth the steps between colours.
 	 */
 	t = n * 256 + 1024 - (uint32_t)scene_log2((uint64_t)scene_log2((xx + yy) >> 24) << 8);
 	t = (uint32_t)scene_log2((uint64_t)t << 8) * 5 / 4;
 	return scene_wave(t - 640) << 16 | scene_wave(t - 560) << 8 | scene_wave(t - 420);
 }
 
-/* Characters of 5x7, a byte for each column, lowest bit on top. */
+/* Characters of 5x7 pixels: one byte per column, lowest bit on top. */
 struct scene_glyph {
 	char c;
 	uint8_t column[5];
 };
 
-#define SCENE_CHAR 12u /* width of a character, pixels: its own are doubled */
+#define SCENE_CHAR 12u /* width of a character in pixels, drawn at double size */
 
-/* Is this pixel of the text set? (x, y) counts from the text's upper left corner. */
+/* Is this pixel of the text set? (x, y) is relative to the text's upper left corner. */
 static inline bool scene_text(const char *text, uint32_t x, uint32_t y)
 {
 	static const struct scene_glyph glyphs[] = {
@@ -130,7 +130,7 @@ static inline bool scene_text(const char *text, uint32_t x, uint32_t y)
 	return false;
 }
 
-/* A line of text in white on a darkened ground, over the picture's colour c. */
+/* A line of white text on a darkened background; c is the picture's colour. */
 static inline uint32_t scene_caption(const char *text, uint32_t x, int32_t y, uint32_t c)
 {
 	uint32_t len = 0;
@@ -144,12 +144,12 @@ static inline uint32_t scene_caption(const char *text, uint32_t x, int32_t y, ui
 	return (c >> 2) & 0x3f3f3f;
 }
 
-#define SCENE_TITLE 40u /* height of the title, lines */
-#define SCENE_LABEL 28u /* and of a label */
+#define SCENE_TITLE 40u /* height of the title, in lines */
+#define SCENE_LABEL 28u /* height of a label */
 
 /*
- * The picture's pixel (x, y), as 0xRRGGBB. Lines `moving` and `moved` (0: neither) are marked and
- * labelled as those at which the buffer began and had ended to move.
+ * Pixel (x, y) of the picture, as 0xRRGGBB. The lines `moving` and `moved` (0: none) are marked and
+ * labelled as those at which the move of the buffer began and ended.
  */
 static inline uint32_t scene_pixel(uint32_t x, uint32_t y, uint32_t moving, uint32_t moved)
 {

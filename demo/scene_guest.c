@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The guest's part of the demo's picture: draws lines of it into the buffer. Runs on no
- * operating system, in long mode, called through GUEST_EXEC.
+ * The guest's part of the demo: draws lines of the picture into the buffer. Runs without an
+ * operating system, in long mode, called by GUEST_EXEC.
  */
 #include "demo/scene.h"
 
-/* The caller keeps values in any register. */
+/* The caller may keep values in any register. */
 __attribute__((section(".stubs"), no_caller_saved_registers)) uint32_t _start(void);
 
 uint32_t _start(void)
