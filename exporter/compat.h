@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What differs between the supported kernels, in one place.
+ * The differences between the supported kernels.
  */
 #ifndef PFNMAP_COMPAT_H
 #define PFNMAP_COMPAT_H

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * pfnmap_exporter: a stand-in GPU driver whose buffers are of every kind of page,
- * mapped in every way, and change under their users' feet on request.
+ * pfnmap_exporter: a stand-in for a GPU driver. Its buffers consist of any kind of
+ * page, are mapped in any way, and change on request while they are in use.
  *
- * Every buffer has an inode of its own on an internal pseudo filesystem, and its
- * files' f_mapping points there. The address space of the device node is no use:
- * all opens share it, so that revoking one buffer would hit all the others, or
- * mmap offsets would have to tell buffers apart, and a VMM maps offset 0.
+ * Every buffer has its own inode on an internal pseudo filesystem, to which the
+ * f_mapping of its files points. The address space of the device node would not do:
+ * all opens share it, so revoking one buffer would revoke all of them, unless mmap
+ * offsets distinguished the buffers; but a VMM maps offset 0.
  *
- * Lock order: mmap_lock, then pfnmap_buffer.lock (taken in faults), then what
- * unmap_mapping_range() takes. So nothing that holds the buffer's lock takes
- * mmap_lock, copies from or to user space included. Nobody holds the locks of two
- * buffers: a fault that unmaps another one does it without either.
+ * Lock order: mmap_lock, then pfnmap_buffer.lock (taken in faults), then the locks of
+ * unmap_mapping_range(). Hence code that holds a buffer's lock must not take
+ * mmap_lock, and must not access user memory. No code holds the locks of two
+ * buffers: a fault that unmaps another buffer holds neither.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -37,25 +37,24 @@
 #define PFNMAP_FS_MAGIC		0x70666e6d
 
 struct pfnmap_buffer {
-	struct inode *inode;		/* its i_mapping knows all mappings */
-	struct mutex lock;		/* protects all that follows */
-	struct pfnmap_create spec;	/* spec.pages is 0 before PFNMAP_CREATE */
+	struct inode *inode;		/* its i_mapping has all mappings */
+	struct mutex lock;		/* protects the fields below */
+	struct pfnmap_create spec;	/* pages is 0 before PFNMAP_CREATE */
 	struct pages *pages;		/* NULL: none */
 	struct list_head old;		/* sets kept by PFNMAP_KEEP_OLD */
 	u32 old_nr;			/* pages in them */
 	struct list_head eager;		/* struct eager_mm */
 	u32 refuse;			/* enum pfnmap_refuse */
-	u32 hold;			/* enum pfnmap_hold; read without the lock, too */
-	wait_queue_head_t released;	/* hold is PFNMAP_HOLD_OFF */
+	u32 hold;			/* enum pfnmap_hold; also read without lock */
+	wait_queue_head_t released;	/* wait for PFNMAP_HOLD_OFF */
 	u64 mappings;			/* VMAs */
 	u64 faults;
 	u64 mkwrites;
 };
 
 /*
- * A mm_struct in which buffer_mmap() inserted page table entries. Until its
- * mmap_lock has been released since, the VMA may be one that
- * unmap_mapping_range() does not see yet.
+ * An mm_struct in which buffer_mmap() inserted page table entries. Until that call
+ * releases mmap_lock, unmap_mapping_range() may not see the VMA.
  */
 struct eager_mm {
 	struct list_head node;
@@ -63,7 +62,7 @@ struct eager_mm {
 };
 
 static struct vfsmount *buffer_mnt;
-static struct pfnmap_buffer *shared_buffer;	/* of PFNMAP_BUFFER_PATH */
+static struct pfnmap_buffer *shared_buffer;	/* PFNMAP_BUFFER_PATH */
 
 static void forget_eager(struct eager_mm *eager)
 {
@@ -92,8 +91,8 @@ static int remember_eager(struct pfnmap_buffer *buf, struct mm_struct *mm)
 }
 
 /*
- * Lock the buffer at a moment when every VMA with entries of it is known to its
- * address space: wait for the end of each mmap() that inserted some.
+ * Lock the buffer once its address space has every VMA that contains its entries:
+ * wait for each mmap() that inserted some.
  */
 static void buffer_lock_settled(struct pfnmap_buffer *buf)
 {
@@ -149,7 +148,7 @@ static void set_hold(struct pfnmap_buffer *buf, u32 hold)
 	wake_up_all(&buf->released);
 }
 
-/* Make a buffer that nobody maps as new. */
+/* Reset a buffer that is not mapped to its initial state. */
 static void buffer_clear(struct pfnmap_buffer *buf)
 {
 	struct pages *p, *next;
@@ -200,7 +199,7 @@ static vm_fault_t insert_ptes(struct pfnmap_buffer *buf, struct vm_area_struct *
 	return ret;
 }
 
-/* VM_FAULT_FALLBACK where nothing but page table entries will do. */
+/* Returns VM_FAULT_FALLBACK if only single page table entries are possible. */
 static vm_fault_t insert_pmd(struct pfnmap_buffer *buf, struct vm_fault *vmf)
 {
 	unsigned long addr = vmf->address & PMD_MASK;
@@ -236,9 +235,9 @@ static vm_fault_t insert_for_fault(struct pfnmap_buffer *buf, struct vm_fault *v
 		return insert_ptes(buf, vma, vma->vm_start, vma_pages(vma));
 	case PFNMAP_INSERT_PMD:
 		/*
-		 * Before 6.6 nobody calls huge_fault for an empty PMD of a VM_PFNMAP
-		 * mapping, so do it here. A PMD that another fault has filled since
-		 * this one began has no room for a page table: fault again.
+		 * Before 6.6 the kernel does not call huge_fault for an empty PMD of a
+		 * VM_PFNMAP mapping, so insert the PMD here. If another fault has
+		 * filled the PMD meanwhile, there is no room for a page table: retry.
 		 */
 		if (pmd_trans_huge(*vmf->pmd))
 			return VM_FAULT_NOPAGE;
@@ -262,17 +261,17 @@ static int wait_released(struct pfnmap_buffer *buf, u32 hold)
 					READ_ONCE(buf->hold) == PFNMAP_HOLD_OFF);
 }
 
-/* 0: the wait is over. Otherwise the fault is, with this. */
+/* Returns 0 once the wait is over, or the result with which the fault ends. */
 static vm_fault_t hold_fault(struct pfnmap_buffer *buf, struct vm_fault *vmf, u32 hold)
 {
 	if (hold != PFNMAP_HOLD_NOPAGE && fault_flag_allow_retry_first(vmf->flags)) {
 		struct file *file;
 
-		/* A caller that does not wait keeps mmap_lock. */
+		/* Callers that do not wait keep mmap_lock. */
 		if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
 			return VM_FAULT_RETRY;
 
-		/* The VMA may go away, and the file has the buffer. */
+		/* The VMA may go away; the file holds the buffer. */
 		file = get_file(vmf->vma->vm_file);
 		mmap_read_unlock(vmf->vma->vm_mm);
 		wait_released(buf, hold);
@@ -285,7 +284,7 @@ static vm_fault_t hold_fault(struct pfnmap_buffer *buf, struct vm_fault *vmf, u3
 	return fatal_signal_pending(current) ? VM_FAULT_SIGBUS : VM_FAULT_NOPAGE;
 }
 
-/* The repetition of a fault; there is none for a caller that does not wait. */
+/* Let the caller retry the fault. Callers that do not wait keep mmap_lock. */
 static vm_fault_t retry_fault(struct vm_fault *vmf)
 {
 	if (!(vmf->flags & FAULT_FLAG_RETRY_NOWAIT))
@@ -294,8 +293,8 @@ static vm_fault_t retry_fault(struct vm_fault *vmf)
 }
 
 /*
- * End a fault without success. Called without the buffer's lock: mmap_lock keeps the
- * buffer, and whoever releases that is done with it.
+ * Fail a fault. Called without the buffer's lock: mmap_lock keeps the buffer alive,
+ * and the code that releases mmap_lock no longer uses it.
  */
 static vm_fault_t refuse_fault(struct pfnmap_buffer *buf, struct vm_fault *vmf, u32 refuse,
 			       bool may_retry)
@@ -349,7 +348,7 @@ static vm_fault_t buffer_huge_fault(struct vm_fault *vmf, huge_fault_size size)
 	if (size == HUGE_FAULT_PMD && buf->spec.insert == PFNMAP_INSERT_PMD &&
 	    buffer_faults(buf) && !buf->hold)
 		ret = insert_pmd(buf, vmf);
-	/* After a fallback buffer_fault() counts, waits and refuses where it has to. */
+	/* After a fallback, buffer_fault() counts, waits and refuses. */
 	if (ret != VM_FAULT_FALLBACK)
 		buf->faults++;
 	mutex_unlock(&buf->lock);
@@ -411,7 +410,7 @@ static int buffer_map(struct pfnmap_buffer *buf, struct vm_area_struct *vma)
 	bool eager = buf->spec.insert == PFNMAP_INSERT_ALL;
 	int err;
 
-	/* Also false before PFNMAP_CREATE, when spec.pages is 0. */
+	/* This also fails before PFNMAP_CREATE, when spec.pages is 0. */
 	if (vma->vm_pgoff >= buf->spec.pages ||
 	    vma_pages(vma) > buf->spec.pages - vma->vm_pgoff)
 		return -EINVAL;
@@ -432,7 +431,7 @@ static int buffer_map(struct pfnmap_buffer *buf, struct vm_area_struct *vma)
 		err = remember_eager(buf, vma->vm_mm);
 		if (err)
 			return err;
-		/* On failure the caller removes what was inserted. */
+		/* On failure, the caller removes the inserted entries. */
 		if (insert_ptes(buf, vma, vma->vm_start, vma_pages(vma)) & VM_FAULT_ERROR)
 			return -ENOMEM;
 	}
@@ -571,7 +570,7 @@ static void copy_pages(struct pages *to, struct pages *from, void *bounce)
 	}
 }
 
-/* PFNMAP_MOVE and PFNMAP_FREE: take the pages away and, for a move, give others. */
+/* PFNMAP_MOVE and PFNMAP_FREE: take the pages away; for a move, replace them. */
 static int buffer_replace(struct pfnmap_buffer *buf, unsigned long flags, bool move)
 {
 	struct pages *old, *new = NULL;
@@ -725,8 +724,8 @@ static long buffer_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 }
 
 /*
- * Move one piece, inside one page, between the buffer and @bounce. Returns its
- * length, 0 at or beyond the end, or an error.
+ * Copy up to @len bytes within one page between the buffer and @bounce. Returns
+ * their number, 0 at or beyond the end, or an error.
  */
 static ssize_t buffer_piece(struct pfnmap_buffer *buf, loff_t pos, void *bounce,
 			    size_t len, bool write)
@@ -880,7 +879,7 @@ static int buffer_fs_init_context(struct fs_context *fc)
 	return init_pseudo(fc, PFNMAP_FS_MAGIC) ? 0 : -ENOMEM;
 }
 
-/* Without .owner: the module's own mount of it must not keep the module loaded. */
+/* Without .owner: the module's own mount must not pin the module. */
 static struct file_system_type buffer_fs = {
 	.name			= "pfnmap_exporter",
 	.init_fs_context	= buffer_fs_init_context,
@@ -930,4 +929,4 @@ static void __exit exporter_exit(void)
 module_exit(exporter_exit);
 
 MODULE_LICENSE("GPL");
-MODULE_DESCRIPTION("Buffers of every kind of page, for tests of what maps them");
+MODULE_DESCRIPTION("Test driver that exports buffers of every kind of page");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A set of pages of one kind: allocation, content, description and release.
+ * A set of pages of one kind: allocation, content, description, release.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -17,18 +17,18 @@
 
 #include "pages.h"
 
-/* QEMU's ivshmem device and its BAR of shared memory, see its specification. */
+/* QEMU's ivshmem device and its BAR with shared memory; see its specification. */
 #define IVSHMEM_VENDOR	0x1af4
 #define IVSHMEM_DEVICE	0x1110
 #define IVSHMEM_BAR	2
 
-/* An emulator without such a device has memory instead that the kernel was not told of. */
+/* Emulators without such a device provide memory that is hidden from the kernel. */
 #define UNTOLD_SIZE	(4UL << 20)
 static unsigned long untold;
 module_param(untold, ulong, 0444);
-MODULE_PARM_DESC(untold, "address of 4 MiB that stand in for the BAR where there is none");
+MODULE_PARM_DESC(untold, "address of 4 MiB of memory to use without a BAR");
 
-/* How long pages_free() waits, in all, for passing references to go away. */
+/* How long pages_free() waits in total for temporary references to go away. */
 #define PATIENCE_MS	20
 
 atomic64_t pages_leaked = ATOMIC64_INIT(0);
@@ -79,7 +79,7 @@ static int alloc_shmem(struct pages *p, u32 nr)
 	return 0;
 }
 
-/* The BAR, enabled; *@pdev is NULL for memory that stands in for it. */
+/* Find and enable the BAR; *@pdev is NULL if other memory replaces it. */
 static int find_bar(struct pci_dev **pdev, resource_size_t *start, resource_size_t *len)
 {
 	int err;
@@ -110,8 +110,8 @@ static void put_bar(struct pci_dev *pdev)
 }
 
 /*
- * Take the first free stretch of the BAR. The kernel's tree of memory regions is
- * the allocator, so that sets of several buffers never overlap.
+ * Take the first free range of the BAR. The kernel's resource tree serves as the
+ * allocator, so that the sets of different buffers never overlap.
  */
 static int take_bar(struct pages *p, u32 nr)
 {
@@ -166,7 +166,7 @@ static void free_bar(struct pages *p)
 }
 
 #ifdef CONFIG_ZONE_DEVICE
-/* Without ops: a head whose count drops to 0 stays there, for all to see. */
+/* Without ops: if the count of a head drops to 0, it stays visible. */
 static int alloc_device(struct pages *p, u32 nr)
 {
 	struct dev_pagemap *pgmap;
@@ -263,7 +263,7 @@ bool pages_count_ok(struct pages *p, u32 i)
 	       page_ref_count(pfn_to_page(p->pfn[i])) == count_expected(p, i);
 }
 
-/* Whether the chunk of page @head may be freed; says so in the log if not. */
+/* Can the chunk at page @head be freed? If not, log why. */
 static bool chunk_is_ours(struct pages *p, u32 head, int *patience)
 {
 	u32 i = head;
@@ -291,7 +291,7 @@ static void free_chunk(struct pages *p, u32 head)
 		for (i = 0; i < 1U << p->order; i++)
 			ClearPageReserved(pfn_to_page(p->pfn[head + i]));
 	}
-	/* Of a shmem page this is our reference; the file has the other. */
+	/* For a shmem page this drops our reference; the file holds the other. */
 	__free_pages(pfn_to_page(p->pfn[head]), p->order);
 }
 
@@ -316,10 +316,10 @@ void pages_free(struct pages *p)
 			leaked = true;
 		}
 	}
-	/* The file frees by reference count, which cannot be trusted after a leak. */
+	/* The file frees pages by their counts, which are not reliable after a leak. */
 	if (p->shmem && !leaked)
 		fput(p->shmem);
-	/* Its end would wait for references that are missing or too many. */
+	/* With a wrong count, this would wait forever or free too early. */
 	if (p->pgmap && !leaked)
 		free_device(p);
 out:
@@ -361,8 +361,8 @@ void pages_fill(struct pages *p, u8 byte)
 }
 
 /*
- * The only way for a module to drain this CPU's LRU batches: releasing a batch of
- * folios does it first.
+ * Drain this CPU's LRU batches. The only way for a module is to release a batch of
+ * folios, which drains them first.
  */
 static long drain_this_cpu(void *unused)
 {
@@ -408,7 +408,7 @@ void pages_describe(struct pages *p, u32 i, struct pfnmap_page *desc)
 	if (p->kind == PFNMAP_BAR)
 		return;
 
-	/* Raw fields: the accessors would answer for a tail page's head. */
+	/* Raw fields: for a tail page, the accessors would use its head. */
 	page = pfn_to_page(p->pfn[i]);
 	desc->count = page_ref_count(page);
 	desc->mapcount = atomic_read(&page->_mapcount) + 1;

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# exporter/rules.mk - the stand-in GPU driver. Kbuild writes beside the sources it
-# is given, so it is given copies below $(B).
+# exporter/rules.mk - the stand-in GPU driver. Kbuild writes next to its sources, so it gets copies
+# below $(B).
 
 EXPORTER := $(R)/exporter/pfnmap_exporter.ko
 EXPORTER_SRC := exporter/Kbuild $(wildcard exporter/*.[ch])
 
-# The environment of the calling make means nothing to Kbuild.
+# Hide the environment of the calling make from Kbuild.
 $(EXPORTER): $(EXPORTER_SRC) exporter/rules.mk $(R)/version
 	printf '  %-8s %s\n' EXPORTER $@
 	mkdir -p $(@D) && cp -p $(EXPORTER_SRC) $(@D)/
