@@ -45,5 +45,8 @@ $(TOOL): $(TOOL_OBJS) $(LIBVMM)
 	mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(TOOL_LIBS)
 
+# The tests in a 64-bit host run it there.
+TOOLS += $(if $(FOREIGN),,$(TOOL))
+
 .PHONY: tool
 tool: $(TOOL)
