@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The version of kvm-pfnmap and of the source, for modinfo; and for DKMS, which does not replace a
- * module by one without a version. svm and vmx have a file like it, since an
- * object belongs to one module.
+ * The versions of kvm-pfnmap and of the kernel source, for modinfo and for
+ * DKMS, which doesn't replace a module with one that has no version.  kvm-amd
+ * and kvm-intel have files like this one, because an object belongs to only one
+ * module.
  */
 #include <linux/module.h>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The version of kvm-pfnmap: see ../pfnmap.c. */
+/* The versions of kvm-pfnmap and of the kernel source: see ../pfnmap.c. */
 #include <linux/module.h>
 
 #include "pfnmap_version.h"
