@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Build every prefix of a series, each from stock in a directory of its own, so
-# that git bisect can stop anywhere: bisect.sh STOCK SERIES NEW KDIR WORK.
+# Build every prefix of a series, each from stock in a fresh directory, to prove that
+# git bisect can stop at any patch: bisect.sh STOCK SERIES NEW KDIR WORK.
 set -eu
 here=$(dirname "$0")
 # shellcheck source=kvm/lib.sh
@@ -17,9 +17,9 @@ trap 'exit 130' INT TERM HUP
 rm -rf "$work"
 mkdir -p "$work/series"
 count=0
+total=$(find "$series" -maxdepth 1 -name '*.patch' | wc -l)
 for p in "$series"/*.patch; do
-	[ -e "$p" ] || die "there is no patch in $series"
-	total=$(find "$series" -maxdepth 1 -name '*.patch' | wc -l)
+	[ -e "$p" ] || die "$series has no patches"
 	count=$((count + 1))
 	step BISECT "$count of $total: ${p##*/}"
 	ln -s "$p" "$work/series"

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # Build KVM's modules from a prepared tree: build.sh TREE KDIR OUT leaves the
-# modules, without debug information, and their Module.symvers in OUT, and the
-# log of the build in TREE.log.
+# modules, stripped of debug information, and their Module.symvers in OUT, and the
+# build log in TREE.log.
 set -eu
 # shellcheck source=kvm/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -13,7 +13,7 @@ out=$3
 log=$tree.log
 kvm=$(realpath -m "$tree")/arch/x86/kvm
 
-# Count the compiled files on a terminal; show everything when V is set.
+# On a terminal, count the compiled files; with V set, show the whole build.
 progress() {
 	if [ -n "${V:-}" ]; then
 		tee "$log"
@@ -32,15 +32,18 @@ mkdir -p "$out.tmp"
 trap 'rm -rf "$out.tmp"' EXIT
 trap 'exit 130' INT TERM HUP
 
-# The environment of the calling make means nothing to Kbuild, and KVM= not what
-# KVM's Makefile takes it for.
+# Kbuild must not see the environment of a calling make. KVM's Makefile has a variable
+# KVM, too.
 {
 	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES -u KVM \
 		make -C "$kdir" M="$kvm" KVM_WERROR="${KVM_WERROR-y}" -j"$(nproc)" ${V:+V=1} modules 2>&1 &&
 		echo built
 } | progress
-[ "$(tail -n 1 "$log")" = built ] ||
-	die "the modules do not build: $(reason "$log") (log: $log)"
+if [ "$(tail -n 1 "$log")" != built ]; then
+	# A caller that asks for the reason removes the log.
+	[ -n "${KVM_PFNMAP_REASON:-}" ] && see= || see=" (log: $log)"
+	die "the modules do not build: $(reason "$log")$see"
+fi
 
 cp "$kvm/kvm.ko" "$kvm/kvm-amd.ko" "$kvm/kvm-intel.ko" "$kvm/Module.symvers" \
    "$out.tmp" 2>>"$log" || die "cannot copy the modules: $(reason "$log")"

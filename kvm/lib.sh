@@ -1,23 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=sh
-# What the scripts that prepare and build KVM share: messages, and failing with one clear line.
+# Shared by the scripts that prepare and build KVM, and by others: messages, and failing with one
+# line that says why.
 
 step() {
 	printf '  %-8s %s\n' "$1" "$2" >&2
 }
 
+# die MESSAGE...: fail with one line. A caller that has to pass the reason on names a file in
+# $KVM_PFNMAP_REASON, which gets the message of the first script that fails.
 die() {
-	echo "${0##*/}: $*" >&2
+	echo "kvm-pfnmap: $*" >&2
+	[ -z "${KVM_PFNMAP_REASON:-}" ] || [ -s "$KVM_PFNMAP_REASON" ] || echo "$*" >"$KVM_PFNMAP_REASON"
 	exit 1
 }
 
-# reason LOG: the line of a log that says best why a command failed. A full disk
-# may have kept even that from being written.
+# reason LOG: print the line of a log that best explains why a command failed. On a full disk the
+# log may not have that line.
 reason() {
 	if grep -qis 'no space left' "$1" ||
 	   [ "$(df -Pk "$(dirname "$1")" | awk 'END { print $4 }')" -lt 16 ]; then
 		echo "no space left on the disk of $(dirname "$1")"
 	else
-		grep -m1 -E '(^E:|[Ee]rror:|ERROR|fatal|[Ff]ailed|[*]{3} )' "$1" || tail -n 1 "$1"
+		grep -m1 -E '(^E:|[Ee]rror[:!]|ERROR|fatal|[Ff]ailed|[*]{3} )' "$1" || tail -n 1 "$1"
 	fi
 }

@@ -5,18 +5,21 @@
 #   prepare.sh SOURCE OUT [SERIES [NEW [VERSION]]]
 #
 # SOURCE is the stock tarball (linux-source-*.tar.xz) or a directory made by an
-# earlier run without SERIES. OUT gets the files of KVM at their places in the
-# kernel tree, those of the directory NEW, and the patches SERIES/*.patch in the
-# order of their names, and the Kbuild file beside this script. Where there is a
-# NEW, it also gets arch/x86/kvm/pfnmap_version.h, which says the version of this
-# project and VERSION, that of the package that the source is from. Fuzz, of up to
-# $PATCH_FUZZ lines (2), and offsets are told; the first patch that does not apply ends
-# the run. OUT appears or is replaced only when everything went well.
+# earlier run without SERIES. OUT gets KVM's files at their places in the kernel
+# tree, the files of the directory NEW, the patches SERIES/*.patch in the order of
+# their names, and the Kbuild file beside this script. With NEW, it also gets
+# arch/x86/kvm/pfnmap_version.h, which holds the version of this project and
+# VERSION, the version of the package that the source comes from. A hunk that
+# applies with fuzz, of up to $PATCH_FUZZ lines (2), or at an offset is reported;
+# the first patch that does not apply ends the run. OUT appears or is replaced only
+# if everything succeeded.
 set -eu
+here=$(dirname "$0")
+# shellcheck source=kvm/lib.sh
+. "$here/lib.sh"
 
-me=${0##*/}
-kbuild=$(dirname "$0")/Kbuild
-version=$(dirname "$0")/../VERSION
+kbuild=$here/Kbuild
+version=$here/../VERSION
 source=$1
 out=${2%/}
 series=${3:-}
@@ -25,8 +28,8 @@ of=${5:-unknown}
 
 tmp=$out.tmp
 
-# What is taken from the tarball; patches can change these files and no others.
-# KVM of 6.1.187 wants a newer insn-eval.h than the headers of 6.1.176 have.
+# The files taken from the tarball; a patch can change only these. KVM of 6.1.187
+# needs a newer insn-eval.h than the headers of 6.1.176 have.
 wanted='*/arch/x86/kvm */virt/kvm */include/trace/events/kvm.h
 	*/include/linux/kvm*.h */include/uapi/linux/kvm*.h
 	*/arch/x86/include/asm/kvm*.h */arch/x86/include/uapi/asm/kvm*.h
@@ -34,19 +37,14 @@ wanted='*/arch/x86/kvm */virt/kvm */include/trace/events/kvm.h
 	*/Documentation/virt/kvm
 	*/Documentation/admin-guide/kernel-parameters.txt'
 
-die() {
-	echo "$me: $*" >&2
-	exit 1
-}
-
-# try CMD...: run a command and keep in $said what it says; the disk may be too
+# try CMD...: run a command and keep its output in $said, since the disk may be too
 # full for a log file.
 try() {
 	said=$("$@" 2>&1)
 }
 
-# The line that says why a command failed.
-reason() {
+# The line of $said that explains why the command failed.
+why() {
 	echo "$said" | grep -m1 -i 'no space left' || echo "$said" | head -n 1
 }
 
@@ -61,11 +59,11 @@ extract() {
 	set -f
 	# shellcheck disable=SC2086 # patterns, for tar to expand
 	try tar -C "$tmp" --strip-components=1 --wildcards --no-wildcards-match-slash \
-	    -xf "$source" $wanted || die "cannot extract KVM from $source: $(reason)"
+	    -xf "$source" $wanted || die "cannot extract KVM from $source: $(why)"
 	set +f
 }
 
-# Apply a patch to the scratch copy.
+# Apply one patch to the scratch copy.
 apply() {
 	try patch -d "$tmp" -p1 --force --no-backup-if-mismatch --reject-file=- \
 	    --fuzz="${PATCH_FUZZ:-2}" \
@@ -80,10 +78,10 @@ apply() {
 	elif [ -n "$file" ]; then
 		die "$1: does not apply to $file: $(echo "$said" | grep -m1 FAILED)"
 	fi
-	die "$1: cannot be applied: $(reason)"
+	die "$1: cannot be applied: $(why)"
 }
 
-# Tell what did not fit exactly, one line a hunk.
+# Report the hunks that did not apply exactly, one line each.
 inexact() {
 	echo "$said" | awk -v patch="${1##*/}" '
 		/^patching file / { file = $3 }
@@ -95,16 +93,16 @@ inexact() {
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 130' INT TERM HUP
 rm -rf "$tmp"
-try mkdir -p "$tmp" || die "cannot create $tmp: $(reason)"
+try mkdir -p "$tmp" || die "cannot create $tmp: $(why)"
 
 if [ -d "$source" ]; then
-	try cp -Rp "$source/." "$tmp" || die "cannot copy $source: $(reason)"
+	try cp -Rp "$source/." "$tmp" || die "cannot copy $source: $(why)"
 else
 	extract
 fi
 if [ -n "$new" ] && [ -d "$new" ]; then
-	try cp -Rp "$new/." "$tmp" || die "cannot copy $new: $(reason)"
-	try write_version || die "cannot write the version: $(reason)"
+	try cp -Rp "$new/." "$tmp" || die "cannot copy $new: $(why)"
+	try write_version || die "cannot write the version: $(why)"
 fi
 if [ -n "$series" ]; then
 	for p in "$series"/*.patch; do
@@ -113,7 +111,7 @@ if [ -n "$series" ]; then
 		inexact "$p"
 	done
 fi
-try cp "$kbuild" "$tmp/arch/x86/kvm/Kbuild" || die "cannot copy $kbuild: $(reason)"
+try cp "$kbuild" "$tmp/arch/x86/kvm/Kbuild" || die "cannot copy $kbuild: $(why)"
 
 rm -rf "$out"
 mv "$tmp" "$out"

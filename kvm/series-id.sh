@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Print what identifies the state of a series: series-id.sh SERIES NEW gives a
-# checksum and a name for every patch and every new file.
+# Identify the state of a series: series-id.sh SERIES NEW prints a checksum and a
+# name for every patch and every new file.
 set -eu
 
 for dir in "$1" "$2"; do

@@ -1,14 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# A git tree to work on the series in, and the way back.
+# Make a git tree in which to work on the series, and save the tree's commits as the series.
 #
-#   tree.sh make TREE SOURCE SERIES NEW    TREE becomes the stock source of the
-#       tarball SOURCE (tag stock), a commit with the files of NEW, and one
-#       commit a patch of SERIES on the branch series
+#   tree.sh make TREE SOURCE SERIES NEW    TREE gets the stock source of the
+#       tarball SOURCE (tag stock), then a commit with the files of NEW and one
+#       commit for each patch of SERIES on the branch series
 #   tree.sh save TREE SERIES NEW           the commits become SERIES and NEW
 #
-# refs/saved is the commit that SERIES is known to describe: what is not part of
-# it is unsaved work, and is never overwritten.
+# refs/saved is the commit that SERIES describes. Anything beyond it is unsaved work,
+# which is never overwritten.
 set -eu
 here=$(dirname "$0")
 # shellcheck source=kvm/lib.sh
@@ -16,7 +16,7 @@ here=$(dirname "$0")
 
 new_title='Files of kvm/new'
 
-# git in the tree, deaf to the user's settings: they must not change a patch.
+# git in the tree, without the user's settings, which must not change a patch.
 git_tree() {
 	LC_ALL=C GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null \
 	GIT_COMMITTER_NAME=kvm-pfnmap GIT_COMMITTER_EMAIL=kvm-pfnmap@localhost \
@@ -42,10 +42,10 @@ refuse_unsaved() {
 	else
 		return 0
 	fi
-	die "$tree is left alone, because $why: finish and 'make series', or remove it"
+	die "$tree is left alone, because $why: finish that and run 'make series', or remove the tree"
 }
 
-# The series and HEAD of the tree belong together.
+# Record that the series describes the HEAD of the tree.
 saved() {
 	git_tree update-ref refs/saved HEAD
 	"$here/series-id.sh" "$series" "$new" >"$tree/.git/saved-series"
@@ -64,7 +64,7 @@ unpack() {
 	{
 		git_tree init -q -b series
 		git_tree config core.looseCompression 1
-		# As in the kernel's own; it decides what hunks are headed with.
+		# As in the kernel's own .gitattributes; it decides how hunks are headed.
 		printf '*.%s diff=cpp\n' c h >"$tree/.git/info/attributes"
 		git_tree add -f . &&
 		commit_as_project "$stock_title" &&
@@ -76,7 +76,7 @@ unpack() {
 	tree=$final
 }
 
-# One patch of the series; what only applies with fuzz is taken, and told.
+# Apply one patch of the series. Fuzz is accepted, and reported.
 apply() {
 	git_tree am -q "$1" >"$log" 2>&1 && return
 	if in_progress && patch -d "$tree" -p1 --dry-run --force <"$1" >"$log" 2>&1; then
@@ -88,8 +88,8 @@ apply() {
 	why=$(grep -m1 -E 'patch failed|FAILED|does not exist|corrupt' "$log" || reason "$log")
 	rm -f "$tree/.git/making"
 	saved
-	die "${1##*/} does not apply ($why): resolve it in $tree, 'git am --continue'," \
-	    "apply the patches after it, 'make series'"
+	die "${1##*/} does not apply ($why): resolve it in $tree, run 'git am --continue'," \
+	    "apply the patches after it, and run 'make series'"
 }
 
 make_tree() {
@@ -98,7 +98,7 @@ make_tree() {
 	new=$3
 	stock_title=$(basename "$(realpath -s "$source")" .tar.xz)
 	if [ -e "$tree/.git/making" ]; then
-		step TREE "taking up an interrupted 'make tree'"
+		step TREE "resuming an interrupted 'make tree'"
 		git_tree am --abort >/dev/null 2>&1 || :
 		rm -rf "$tree/.git/rebase-apply" "$tree/.git/index.lock"
 	elif [ -e "$tree" ]; then
@@ -112,7 +112,7 @@ make_tree() {
 	git_tree checkout -q -f -B series stock
 	if [ -d "$new" ]; then
 		cp -R "$new/." "$tree"
-		# Debian's source ignores what it does not know.
+		# The .gitignore of Debian's source ignores unknown files.
 		(cd "$new" && find . -type f) | git_tree add -f --pathspec-from-file=-
 	fi
 	commit_as_project "$new_title"
@@ -137,16 +137,16 @@ save_tree() {
 		die "$tree has uncommitted changes: commit them first"
 	"$here/series-id.sh" "$series" "$new" | cmp -s - "$tree/.git/saved-series" ||
 		die "$series or $new changed since $tree was made: it would be overwritten;" \
-		    "carry the tree's commits over to a new 'make tree'"
+		    "move the tree away, run 'make tree', and carry its commits over"
 	[ -z "$(git_tree rev-list -n 1 --merges stock..HEAD)" ] ||
-		die "$tree has a merge on top of stock: a series is linear, rebase it"
+		die "$tree has a merge on top of stock, but a series is linear: rebase it"
 	base=$(git_tree rev-list --reverse stock..HEAD | head -n 1)
 	[ "$(git_tree log -1 --format=%s "${base:-HEAD}")" = "$new_title" ] ||
-		die "the first commit after stock in $tree has to be '$new_title'"
-	# What that commit adds is kvm/new; it does not touch stock files, and
-	# the patches do not touch what it adds.
+		die "the first commit after stock in $tree must be '$new_title'"
+	# The files that this commit adds are kvm/new. It must not touch stock files, and
+	# the patches must not touch the files that it adds.
 	changed=$(git_tree diff --name-only --no-renames --diff-filter=a stock "$base" | head -n 1)
-	[ -z "$changed" ] || die "'$new_title' changes $changed of stock: make that a patch"
+	[ -z "$changed" ] || die "'$new_title' changes the stock file $changed: make that a patch"
 	files=$(git_tree diff --name-only --no-renames stock "$base")
 	for f in $files; do
 		c=$(git_tree log -1 --format=%s "$base"..HEAD -- "$f")

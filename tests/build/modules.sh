@@ -1,12 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Proves that the modules appear only when all of them are built, that what goes
-# wrong is one line, that the next call recovers, and that make does nothing
-# when nothing changed. A small kbuild stands in for the kernel's.
+# Proves that the modules appear only when all of them are built, that a failure
+# is one line, which also reaches a caller, that the next call recovers, and that make
+# does nothing when nothing changed. A small kbuild stands in for the kernel's.
 set -eu
 # shellcheck source=tests/build/lib.sh
 . tests/build/lib.sh
-plan 11
+plan 12
 
 small_tree
 mkdir "$work/kdir"
@@ -37,7 +37,7 @@ EOF
 export KVM=patched
 build
 unset KVM
-ok "which KVM is to be tested is no business of KVM's Makefile" fails_with "error: KVM is '' .*log:"
+ok "a variable KVM of the caller does not reach KVM's Makefile" fails_with "error: KVM is '' .*log:"
 kbuild <<'EOF'
 modules:
 	@echo "a.c:7:9: error: unknown type name 'boool'" && false
@@ -45,9 +45,15 @@ EOF
 build
 ok 'a compiler error is one line' \
 	fails_with "do not build: a.c:7:9: error: unknown type name 'boool' .*log:"
-ok 'nothing is left of it' absent "$work/modules" "$work/modules.tmp"
+ok 'it leaves nothing' absent "$work/modules" "$work/modules.tmp"
 
-# Killed with no chance to clean up, when two modules of three are there.
+export KVM_PFNMAP_REASON="$work/reason"
+build
+unset KVM_PFNMAP_REASON
+ok 'the reason is in the file that the caller names' test "$(cat "$work/reason")" = \
+	"the modules do not build: a.c:7:9: error: unknown type name 'boool'"
+
+# Killed without a chance to clean up, when two of three modules are there.
 kbuild <<EOF
 modules:
 	cp /bin/true \$(M)/kvm.ko && cp /bin/true \$(M)/kvm-amd.ko

@@ -45,7 +45,7 @@ EOF
 rm "$work/headers"
 with_fakes "$top/scripts/deps.sh" "$headers=6.1.10-1"
 ok 'a failure ends with its reason' test "$status" -ne 0 -a "$(tail -n 1 "$work/out")" = \
-	"deps.sh: cannot install $headers=6.1.10-1: E: Unable to fetch some archives"
+	"kvm-pfnmap: cannot install $headers=6.1.10-1: E: Unable to fetch some archives"
 fake id <<'EOF'
 echo 1000
 EOF
@@ -55,11 +55,11 @@ exit 1
 EOF
 with_fakes "$top/scripts/deps.sh" "$headers=6.1.10-1"
 ok 'so does one to become root' test "$status" -ne 0 -a "$(tail -n 1 "$work/out")" = \
-	"deps.sh: cannot install $headers=6.1.10-1: a test is not in the sudoers file"
+	"kvm-pfnmap: cannot install $headers=6.1.10-1: a test is not in the sudoers file"
 rm "$work/bin/id" "$work/bin/sudo"
 with_fakes "$top/scripts/fetch.sh" source linux-source-0 1.0 "$work/source.tar.xz"
 ok 'a failed download ends with its reason' test "$status" -ne 0 -a "$(tail -n 1 "$work/out")" = \
-	'fetch.sh: cannot download linux-source-0 1.0: E: Unable to fetch some archives'
+	'kvm-pfnmap: cannot download linux-source-0 1.0: E: Unable to fetch some archives'
 ok 'and leaves nothing' absent "$work/source.tar.xz" "$work/source.tar.xz.tmp"
 
 # A download that is killed without a chance to clean up.

@@ -1,11 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Proves that a series is applied whole or not at all: fuzz and offsets are told,
-# rejects name patch and file, and a failed or killed run leaves nothing behind.
+# Proves that a series is applied whole or not at all: fuzz and offsets are reported,
+# a reject names the patch and the file, the reason of a failure reaches a caller, and a
+# failed or killed run leaves nothing behind.
 set -eu
 # shellcheck source=tests/build/lib.sh
 . tests/build/lib.sh
-plan 16
+plan 19
 
 prepare() {
 	run "$top/kvm/prepare.sh" "$work/stock" "$work/out.d" "$work/series" "$work/new"
@@ -16,18 +17,18 @@ add_patch 0001-a.patch virt/kvm/a.c 's/line 10$/patched/'
 mkdir -p "$work/new/virt/kvm"
 echo new >"$work/new/virt/kvm/new.c"
 prepare
-ok 'a patch that fits is applied without a word' test "$status" -eq 0 -a ! -s "$work/out"
+ok 'a patch that fits is applied silently' test "$status" -eq 0 -a ! -s "$work/out"
 ok 'the file is changed' grep -qx patched "$work/out.d/virt/kvm/a.c"
 ok 'the new files are in their places' test -e "$work/out.d/virt/kvm/new.c"
 ok 'so is the Kbuild file' test -e "$work/out.d/arch/x86/kvm/Kbuild"
 
 sed -i '1i line 0' "$work/stock/virt/kvm/a.c"
 prepare
-ok 'an offset is told with patch and file' \
+ok 'an offset is reported with patch and file' \
 	passes_with '^0001-a.patch: virt/kvm/a.c: Hunk #1 .*offset 1 line'
 sed -i 's/line 7$/line seven/' "$work/stock/virt/kvm/a.c"
 prepare
-ok 'fuzz is told with patch and file' passes_with '^0001-a.patch: virt/kvm/a.c: Hunk #1 .*fuzz 1'
+ok 'fuzz is reported with patch and file' passes_with '^0001-a.patch: virt/kvm/a.c: Hunk #1 .*fuzz 1'
 
 # The second of two patches does not apply.
 before=$(find "$work/out.d" -type f -exec cat {} + | sha256sum)
@@ -38,7 +39,18 @@ ok 'a reject ends with patch and file' test "$status" -ne 0 -a \
 	"$(tail -n 1 "$work/out" | grep -c '0002-b.patch: does not apply to arch/x86/kvm/b.c')" -eq 1
 ok 'what was there before is unchanged' \
 	test "$before" = "$(find "$work/out.d" -type f -exec cat {} + | sha256sum)"
-ok 'nothing half done is left' absent "$work/out.d.tmp" "$work/out.d.log"
+ok 'no partial result is left' absent "$work/out.d.tmp" "$work/out.d.log"
+
+# A caller such as DKMS, which goes on after a failure, finds the first reason in a file.
+export KVM_PFNMAP_REASON="$work/reason"
+reason=$(sed -n '$s/^kvm-pfnmap: //p' "$work/out")
+prepare
+ok 'the reason is in the file that the caller names' \
+	test "$status" -ne 0 -a -n "$reason" -a "$(cat "$work/reason")" = "$reason"
+run "$top/kvm/build.sh" "$work/nowhere" "$work/nowhere" "$work/modules"
+ok 'a failure that follows does not change it' \
+	test "$status" -ne 0 -a "$(cat "$work/reason")" = "$reason"
+unset KVM_PFNMAP_REASON
 
 mkdir -p "$work/stock/mm"
 seq 1 20 >"$work/stock/mm/c.c"
@@ -48,6 +60,7 @@ rm -r "$work/stock/mm"
 prepare
 ok 'a patch of a file that is not built is refused' \
 	fails_with '0001-c.patch: changes mm/c.c, which is not among the files'
+ok 'the message names the project' fails_with '^kvm-pfnmap: '
 
 rm "$work/series"/*
 run "$top/kvm/prepare.sh" "$work/nowhere" "$work/out.d"
@@ -56,12 +69,12 @@ echo truncated >"$work/broken.tar.xz"
 run "$top/kvm/prepare.sh" "$work/broken.tar.xz" "$work/out.d"
 ok 'a broken tarball is one line' fails_with 'cannot extract KVM from .*broken.tar.xz'
 
-# An earlier run was killed in its middle.
+# A leftover of an earlier run that was killed.
 mkdir -p "$work/out.d.tmp/virt/kvm"
 echo stale >"$work/out.d.tmp/virt/kvm/stale.c"
 prepare
-ok 'a killed run does not matter to the next' passes
-ok 'and nothing of it gets in' absent "$work/out.d/virt/kvm/stale.c" "$work/out.d.tmp"
+ok 'a killed run does not disturb the next' passes
+ok 'and nothing of it gets into the result' absent "$work/out.d/virt/kvm/stale.c" "$work/out.d.tmp"
 
 if small_disk; then
 	head -c 200000 /dev/zero >"$work/stock/virt/kvm/big.c"
