@@ -1,35 +1,44 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Build and install the modules through DKMS: build-all.sh [RELEASE...] does it for
-# these kernels, or for all that are installed, where it has not been done. One line
-# a kernel; a kernel that it fails for keeps its own KVM, and the status is 0, since
-# the package manager calls it in the middle of other work.
+# Build and install the modules through DKMS: build-all.sh [RELEASE...] does it for these kernels,
+# or for all installed ones, unless they have their modules already. It prints one line for each
+# kernel. If that fails, the kernel keeps its own KVM; the status is 0 all the same, because the
+# package manager calls this script in the middle of other work.
 set -u
 here=$(dirname "$0")
 # shellcheck source=dkms/lib.sh
 . "$here/lib.sh"
 
-log=$(mktemp) || exit 0
-trap 'rm -f "$log"' EXIT
+work=$(mktemp -d) || exit 0
+log=$work/log
+# Where the scripts that DKMS runs leave the reason of a failure. DKMS itself does not pass it on.
+export KVM_PFNMAP_REASON="$work/reason"
+trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM HUP
 lock
 
-# keeps RELEASE: it does not get our modules, for the reason that the log has.
-keeps() {
-	why=$(grep -m1 '^kvm-pfnmap: ' "$log" ||
-		grep -hm1 'build.sh: ' "$dkms/$version/build/make.log" 2>/dev/null ||
-		grep -m1 -i 'error' "$log" || tail -n 1 "$log")
-	why=${why#kvm-pfnmap: }
-	echo "kvm-pfnmap: $1 keeps its own KVM: ${why#"$1: "}" >&2
+# because REASON: fail for it.
+because() {
+	echo "$*" >"$KVM_PFNMAP_REASON"
+	return 1
 }
 
-# With Secure Boot, a module of a key that is not enrolled leaves the machine without KVM.
+# With Secure Boot on, modules signed with a key that is not enrolled would leave the machine
+# without KVM.
 would_load() {
 	mokutil --sb-state 2>/dev/null | grep -q 'SecureBoot enabled' || return 0
-	! mokutil --test-key /var/lib/dkms/mok.pub 2>/dev/null | grep -q 'is already enrolled' || return 0
-	echo "kvm-pfnmap: $1: Secure Boot is on, and the key of DKMS is not enrolled:" \
-		"mokutil --import /var/lib/dkms/mok.pub, reboot, then $here/build-all.sh" >"$log"
-	return 1
+	mokutil --test-key /var/lib/dkms/mok.pub 2>/dev/null | grep -q 'is already enrolled' ||
+		because "Secure Boot is on, and the key of DKMS is not enrolled:" \
+			"mokutil --import /var/lib/dkms/mok.pub, reboot, then $here/build-all.sh"
+}
+
+# build RELEASE HEADERS: DKMS reports success even if there was no room for the modules.
+build() {
+	dkms build -m kvm-pfnmap -v "$version" -k "$1" >"$log" 2>&1 9>&- &&
+	would_load &&
+	dkms install -m kvm-pfnmap -v "$version" -k "$1" >"$log" 2>&1 9>&- &&
+	{ is_installed "$1" "$2" ||
+	  because "the modules in /lib/modules/$1/updates/dkms are incomplete: is the disk full?"; }
 }
 
 # shellcheck disable=SC2046 # releases
@@ -38,19 +47,20 @@ for release; do
 	headers=/lib/modules/$release/build
 	[ -e "/lib/modules/$release/kernel" ] || continue
 	! is_installed "$release" "$headers" || continue
-	# What an interrupted run has left, or what is for another version of this kernel.
+	# Remove the rest of an interrupted run, and modules for another version of this kernel.
 	clean "$release"
 	"$here/buildable.sh" "$release" "$headers" || continue
+	# dkms.conf need not ask again.
+	export KVM_PFNMAP_BUILDABLE="$release"
 	echo "kvm-pfnmap: $release: building"
-	if dkms build -m kvm-pfnmap -v "$version" -k "$release" >"$log" 2>&1 9>&- &&
-	   would_load "$release" &&
-	   dkms install -m kvm-pfnmap -v "$version" -k "$release" >"$log" 2>&1 9>&- &&
-	   # DKMS does not look whether there was room for them.
-	   { is_installed "$release" "$headers" || ! echo 'the modules are not whole' >"$log"; }; then
+	rm -f "$KVM_PFNMAP_REASON"
+	if build "$release" "$headers"; then
 		sync -f "/lib/modules/$release/updates/dkms"
 		echo "kvm-pfnmap: $release: installed, used from the next load of KVM on"
 	else
-		keeps "$release"
+		why=$(cat "$KVM_PFNMAP_REASON" 2>/dev/null)
+		[ -n "$why" ] || why=$(reason "$log")
+		echo "kvm-pfnmap: $release keeps its own KVM: $why" >&2
 		clean "$release" >/dev/null
 	fi
 done

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Can kvm-pfnmap be built for a kernel? buildable.sh RELEASE HEADERS fails with one
-# line that says what to install, or that the kernel is not supported. DKMS and the
-# kernel's hooks ask it; it takes no time and changes nothing.
+# Tell whether the modules can be built for a kernel: buildable.sh RELEASE HEADERS fails with one
+# line that says which package to install, or that the kernel is not supported. It is quick, and
+# changes nothing.
 set -eu
 here=$(dirname "$0")
 # shellcheck source=dkms/lib.sh

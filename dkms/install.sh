@@ -1,58 +1,67 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Put the source that DKMS builds from below a directory: install.sh files DIR makes
-# DIR/usr/src/kvm-pfnmap-VERSION and the kernel's hooks. And, as root, do without the
-# package what it does: install.sh install, install.sh uninstall.
+# Install the files that dkms/files lists: "install.sh files DIR" puts them below DIR, for the
+# package. As root, "install.sh install" and "install.sh uninstall" do without the package what it
+# does.
 set -eu
 cd "$(dirname "$0")/.."
+# shellcheck source=kvm/lib.sh
+. kvm/lib.sh
 
 version=$(cat VERSION)
+helpers=/usr/lib/kvm-pfnmap
 source=/usr/src/kvm-pfnmap-$version
-# In the order of their names: before the initramfs is made.
-hooks='/etc/kernel/postinst.d/dkms-kvm-pfnmap /etc/kernel/header_postinst.d/dkms-kvm-pfnmap'
-# In a directory of /usr/src: whose it is.
+# The file that marks a directory as made by "make install".
 mark=made-by-make-install
 
-die() {
-	echo "${0##*/}: $*" >&2
-	exit 1
+# list: print "FILE PLACE" for each line of dkms/files.
+list() {
+	sed -n "s/@VERSION@/$version/g; /^[^#]/p" dkms/files
 }
 
 files() {
-	dest=$1$source
-	mkdir -p "$dest"
-	cp -R kernels.conf VERSION kvm "$dest"
-	mkdir -p "$dest/dkms"
-		cp dkms/lib.sh dkms/buildable.sh dkms/prebuild.sh dkms/build-all.sh \
-		dkms/remove-all.sh "$dest/dkms"
-	sed "s/@VERSION@/$version/g" dkms/dkms.conf.in >"$dest/dkms.conf"
-	for hook in $hooks; do
-		mkdir -p "$1${hook%/*}"
-		cp dkms/hooks/kernel "$1$hook"
-		chmod 755 "$1$hook"
+	list | while read -r file place; do
+		mkdir -p "$1${place%/*}"
+		case $file in
+		*.in)	sed "s/@VERSION@/$version/g" "$file" >"$1$place" ;;
+		*)	cp -R "$file" "$1$place" ;;
+		esac
 	done
 }
 
-as_root() {
-	[ "$(id -u)" -eq 0 ] || die "run it as root: sudo make $1"
+check() {
+	[ "$(id -u)" -eq 0 ] || die "run this as root: sudo make $1"
 	command -v dkms >/dev/null || die 'dkms is missing: apt install dkms'
+	# shellcheck disable=SC2016 # dpkg's own variable
 	case $(dpkg-query -W -f '${db:Status-Status}' kvm-pfnmap-dkms 2>/dev/null) in
 	''|not-installed) ;;
 	config-files) die 'the package kvm-pfnmap-dkms has left its hooks: apt purge kvm-pfnmap-dkms' ;;
 	*) die 'the package kvm-pfnmap-dkms is installed: use apt' ;;
 	esac
 	case $PWD/ in
-	/usr/src/kvm-pfnmap-*) die "$PWD is where DKMS has its copy: move this directory elsewhere" ;;
+	/usr/src/kvm-pfnmap-*) die "$PWD is where DKMS keeps its copy: move this directory elsewhere" ;;
 	esac
 }
 
-remove() {
+uninstall() {
 	dkms/remove-all.sh
-	for dir in /usr/src/kvm-pfnmap-*; do
+	for dir in $helpers /usr/src/kvm-pfnmap-*; do
 		[ ! -e "$dir/$mark" ] || rm -rf "$dir"
 	done
-	# shellcheck disable=SC2086 # files
-	rm -f $hooks
+	list | while read -r file place; do
+		[ "$file" != dkms/hook ] || rm -f "$place"
+	done
+}
+
+install() {
+	for dir in $helpers "$source"; do
+		[ ! -e "$dir" ] || die "$dir exists, but not from 'make install': move it elsewhere"
+	done
+	umask 022
+	mkdir -p $helpers "$source"
+	touch "$helpers/$mark" "$source/$mark"
+	files ''
+	"$helpers/build-all.sh"
 }
 
 case $1 in
@@ -60,16 +69,13 @@ files)
 	files "$2"
 	;;
 install)
-	as_root install
-	remove
-	[ ! -e "$source" ] || die "$source is there and not of make install: move it elsewhere"
-	files ''
-	: >"$source/$mark"
-	"$source/dkms/build-all.sh"
+	check install
+	uninstall
+	install
 	;;
 uninstall)
-	as_root uninstall
-	remove
+	check uninstall
+	uninstall
 	;;
 *)	die "unknown command '$1'" ;;
 esac

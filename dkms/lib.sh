@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=sh disable=SC2034 # the variables are for the scripts
-# What the scripts of the package share: kernels.conf, and a kernel's packages.
+# Shared by the scripts that run on a user's machine: the supported kernels, the packages of a
+# kernel, and the modules installed for it. A script sets $here to the directory of this file.
 
-top=$(dirname "$0")/..
+# Once installed, kernels.conf and the others lie beside this file.
+top=${here:?}
+[ -e "$top/kernels.conf" ] || top=$here/..
+# shellcheck source=kvm/lib.sh
+. "$top/kvm/lib.sh"
+
 version=$(cat "$top/VERSION")
 dkms=/var/lib/dkms/kvm-pfnmap
 
-# What DKMS and apt print around it shows whose line it is.
-die() {
-	echo "kvm-pfnmap: $*" >&2
-	exit 1
-}
-
-# find_row RELEASE: set $oldest and $source from the row of kernels.conf. A row with a 7th
-# column is of another architecture.
+# find_row RELEASE: set $oldest, $source and $series from the row of kernels.conf. A row with a
+# 7th column is for another architecture.
 find_row() {
 	row=$(awk -v k="$1" '!/^[ \t]*(#|$)/ && NF == 6 && k ~ "^(" $2 ")$" { print $3, $4; exit }' \
 	      "$top/kernels.conf")
@@ -28,7 +28,7 @@ supported() {
 	awk '!/^[ \t]*(#|$)/ && NF == 6 { printf "%s%s", s, $1; s = ", " }' "$top/kernels.conf"
 }
 
-# headers_version HEADERS: the Debian version of the kernel they are of.
+# headers_version HEADERS: print the Debian version of the kernel that the headers belong to.
 headers_version() {
 	[ -e "$1/Makefile" ] || return 1
 	sed -n 's/^#define LINUX_PACKAGE_ID " Debian \(.*\)"$/\1/p' \
@@ -44,19 +44,20 @@ source_version() {
 	dpkg-query -W -f '${Version}' "$source" 2>/dev/null || :
 }
 
-# The version of the kernel itself, if it is Debian's; its package may have a suffix.
+# image_version RELEASE: print the version of the kernel itself, if it is Debian's. The package
+# name may have a suffix.
 image_version() {
 	# shellcheck disable=SC2016 # dpkg's own variables
 	dpkg-query -W -f '${db:Status-Abbrev}${Version}\n' "linux-image-$1" "linux-image-$1-unsigned" \
 		2>/dev/null | sed -n 's/^i[^ ]* *//p' | head -n 1
 }
 
-# One run at a time: DKMS has one directory to build in, and nothing that guards it.
+# One run at a time, because DKMS has one directory to build in, which it does not lock.
 lock() {
 	exec 9>/run/kvm-pfnmap.lock && flock 9
 }
 
-# module_of DIR MODULE: its file, packed or not.
+# module_of DIR MODULE: print the file of the module, compressed or not.
 module_of() {
 	for file in "$1/$2.ko" "$1/$2.ko.xz" "$1/$2.ko.zst" "$1/$2.ko.gz"; do
 		[ ! -e "$file" ] || { echo "$file"; return 0; }
@@ -64,9 +65,9 @@ module_of() {
 	return 1
 }
 
-# is_installed RELEASE HEADERS: the three modules are those that DKMS has built, of this
-# version, for this very kernel as far as its headers tell, and will be loaded. DKMS calls
-# a kernel installed for less.
+# is_installed RELEASE HEADERS: all three modules are the files that DKMS built, have this version,
+# are for exactly the kernel of the headers if these are there, and would be loaded. DKMS says
+# "installed" without checking that.
 is_installed() {
 	of=$(headers_version "$2") || of=
 	for module in kvm kvm-amd kvm-intel; do
@@ -79,7 +80,7 @@ is_installed() {
 	done
 }
 
-# take_away RELEASE: the kernel has its own modules again, if it had others.
+# take_away RELEASE: remove our modules from a kernel, which then uses its own again.
 take_away() {
 	place=/lib/modules/$1/updates/dkms
 	found=
@@ -93,7 +94,7 @@ take_away() {
 	echo "kvm-pfnmap: $1: removed, its own KVM is used from the next load on"
 }
 
-# clean RELEASE: the same, and nothing that DKMS has of it is left.
+# clean RELEASE: also remove everything that DKMS keeps for it.
 clean() {
 	[ ! -e "$dkms" ] || dkms remove -m kvm-pfnmap -v "$version" -k "$1" >/dev/null 2>&1 9>&- || :
 	take_away "$1"

@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Take the modules of every version away from every kernel: remove-all.sh. One line a
-# kernel, which goes back to its own KVM. It does so whatever DKMS thinks is there.
+# Remove the modules of every version from every kernel, whatever DKMS knows of them: remove-all.sh
+# prints one line for each kernel that goes back to its own KVM.
 set -u
+here=$(dirname "$0")
 # shellcheck source=dkms/lib.sh
-. "$(dirname "$0")/lib.sh"
+. "$here/lib.sh"
 
 lock
 for dir in "$dkms"/[0-9]*; do
@@ -13,5 +14,5 @@ done
 for dir in /lib/modules/*; do
 	take_away "${dir##*/}"
 done
-# With something of it left, DKMS would skip modules of others.
+# A leftover directory would make DKMS skip modules of other packages.
 rm -rf "${dkms:?}"

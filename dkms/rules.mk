@@ -1,14 +1,31 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# dkms/rules.mk - the Debian packages, and the same without them.
+# dkms/rules.mk - the Debian packages, what is checked of them, and the same without packages.
 
+# The source package is the whole tree, without what is built in it.
 DEB := $(B)/deb/kvm-pfnmap-dkms_$(VERSION)_all.deb
-DEB_FILES := VERSION kernels.conf $(shell find debian dkms kvm tool -type f)
+DEB_FILES := $(shell find . \( -path ./$(B) -o -path ./.git \) -prune -o -type f -print)
 
-$(DEB): $(DEB_FILES) $(TOOL)
-	dkms/deb.sh $(B)
+$(DEB): $(DEB_FILES)
+	. kvm/lib.sh; \
+	command -v dpkg-buildpackage >/dev/null || die "dpkg-dev is missing: apt install dpkg-dev"; \
+	missing=$$(dpkg-checkbuilddeps 2>&1) || \
+		die "$${missing##*error: }: install them with 'apt build-dep ./'"; \
+	log=$$(dpkg-parsechangelog -S Version); \
+	[ "$$log" = $(VERSION) ] || die "debian/changelog is of $$log, VERSION is $(VERSION)"; \
+	step DEB "kvm-pfnmap-dkms and kvm-pfnmap, $(VERSION)"; \
+	tree=$(@D)/kvm-pfnmap-$(VERSION); \
+	rm -rf $(@D) && mkdir -p $$tree && \
+	tar -cf - --exclude=./$(B) --exclude=./.git . | tar -xf - -C $$tree || die "cannot copy the source"; \
+	(cd $$tree && exec env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES -u V \
+		dpkg-buildpackage -us -uc) >$(@D)/build.log 2>&1 || \
+		die "the packages do not build: $$(reason $(@D)/build.log) (log: $(@D)/build.log)"; \
+	rm -rf $$tree
 
-.PHONY: deb install uninstall
+.PHONY: deb check-deb install uninstall
 deb: $(DEB)
+
+check-deb: $(DEB)
+	scripts/tap.sh $(B)/logs deb tests/install/deb.sh
 
 install uninstall:
 	dkms/install.sh $@
