@@ -11,13 +11,13 @@ here=$(dirname "$0")
 
 work=$(mktemp -d) || exit 0
 log=$work/log
-# Where the scripts that DKMS runs leave the reason of a failure. DKMS itself does not pass it on.
+# The scripts that DKMS runs leave the reason for a failure in this file. DKMS does not pass it on.
 export KVM_PFNMAP_REASON="$work/reason"
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM HUP
 lock
 
-# because REASON: fail for it.
+# because REASON: fail, with that reason.
 because() {
 	echo "$*" >"$KVM_PFNMAP_REASON"
 	return 1

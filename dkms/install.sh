@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # Install the files that dkms/files lists: "install.sh files DIR" puts them below DIR, for the
-# package. As root, "install.sh install" and "install.sh uninstall" do without the package what it
-# does.
+# package. As root, "install.sh install" does what installing the package does, and "install.sh
+# uninstall" undoes it.
 set -eu
 cd "$(dirname "$0")/.."
 # shellcheck source=kvm/lib.sh

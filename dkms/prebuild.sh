@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # Prepare KVM's source for DKMS: "prebuild.sh RELEASE HEADERS" makes the directory "tree" in the
-# current directory, which is DKMS's copy of the source. dkms.conf or build-all.sh has found that
+# current directory, which is DKMS's copy of the source. dkms.conf or build-all.sh has checked that
 # the modules can be built. DKMS ignores a failure, but without the tree its build fails, too.
 set -eu
 here=/usr/lib/kvm-pfnmap
@@ -20,8 +20,8 @@ free=$(df -Pm . | awk 'END { print $4 }')
 	die "$need_mib MiB are needed on the disk of $PWD, $free MiB are free"
 
 # The stock source first, then the patches on a copy of it: the tree appears only if all apply.
-# Nobody reads the report of hunks that do not apply exactly, so that only the fuzz that the
-# oldest supported 6.12 needs is allowed: one line.
+# Nobody reads the report of inexact hunks here, so the only fuzz allowed is the one line that the
+# oldest supported 6.12 needs.
 export XZ_DEFAULTS=-T0
 trap 'rm -rf stock' EXIT
 trap 'exit 130' INT TERM HUP

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# dkms/rules.mk - the Debian packages, what is checked of them, and the same without packages.
+# dkms/rules.mk - the Debian packages, their tests, and installing without packages.
 
-# The source package is the whole tree, without what is built in it.
+# The source package is the whole tree, without the build directory.
 DEB := $(B)/deb/kvm-pfnmap-dkms_$(VERSION)_all.deb
 DEB_FILES := $(shell find . \( -path ./$(B) -o -path ./.git \) -prune -o -type f -print)
 
@@ -30,7 +30,7 @@ check-deb: $(DEB)
 install uninstall:
 	dkms/install.sh $@
 
-# A Debian of its own, in a directory and then in the emulated host.
+# The packages are installed in a Debian in a directory, which then boots in the emulated host.
 ifdef REL
 $(B)/host/dumb.so: tests/install/dumb.c dkms/rules.mk
 	mkdir -p $(@D)

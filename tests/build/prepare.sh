@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # Proves that a series is applied whole or not at all: fuzz and offsets are reported,
-# a reject names the patch and the file, the reason of a failure reaches a caller, and a
+# a reject names the patch and the file, the reason for a failure reaches a caller, and a
 # failed or killed run leaves nothing behind.
 set -eu
 # shellcheck source=tests/build/lib.sh

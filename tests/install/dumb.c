@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Preloaded into QEMU: makes the file /dev/dumb a buffer of bochs-drm, created when it is opened.
+ * Preloaded into QEMU: the file /dev/dumb is a buffer of bochs-drm, which opening the file creates.
  *
- * A driver has all its buffers in one file, at offsets that it chooses, but QEMU 7.2 maps a file
- * only from its beginning. On exit this prints how many pages have what the guest wrote.
+ * A driver has all of its buffers in one file, at offsets that it chooses, and QEMU 7.2 can map a
+ * file only from its beginning. When QEMU ends, this reports how many pages hold what the guest
+ * wrote.
  */
 #include <dlfcn.h>
 #include <libdrm/drm.h>
@@ -41,7 +42,7 @@ static int open_buffer(int flags)
 	return seen == MAP_FAILED ? -1 : buffer;
 }
 
-/* The function that the compiler calls for open() without a mode, in Debian's QEMU. */
+/* Debian's QEMU calls this for open() without a mode. */
 int open_2(const char *path, int flags) __asm__("__open64_2");
 int open_2(const char *path, int flags)
 {

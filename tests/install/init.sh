@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# PID 1 of the installed Debian in the emulated host: load KVM as anybody would, give
-# a guest a buffer of bochs-drm, and say what came of it; then have the stock modules
-# swapped for ours, and load both where signatures are enforced. A line "== NAME"
-# begins each part. The initramfs has mounted what there is to mount.
+# PID 1 of the installed Debian in the emulated host: load KVM with modprobe, give a guest
+# a buffer of bochs-drm, and report the outcome; then let the tool replace the stock modules
+# with ours, and load both while signatures are enforced. A line "== NAME" begins each part.
+# The initramfs has mounted all file systems.
 card=/dev/dri/card0
 stock=/lib/modules/$(uname -r)/kernel/arch/x86/kvm
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -13,7 +13,7 @@ part() {
 	echo "== $1"
 }
 
-# try CMD...: show a command as a user sees it, and its status if it fails.
+# try CMD...: run a command as a user sees it, and show its status if it fails.
 try() {
 	echo "# $*"
 	"$@" 2>&1 || echo "exit status $?"
@@ -26,7 +26,7 @@ load_stock() {
 	insmod "$stock"/kvm-amd.ko*
 }
 
-# await REGEX: QEMU or its guest says it, within a minute or so.
+# await REGEX: wait until QEMU or its guest prints it, for about a minute.
 await() {
 	for _ in $(seq 60); do
 		! grep -Eq "$1" /run/from || return 0
@@ -35,8 +35,8 @@ await() {
 	return 1
 }
 
-# A guest of Debian's QEMU, with its kernel, that writes a buffer of bochs-drm. Fails if the
-# guest hangs at boot.
+# Run a guest with Debian's QEMU and kernel that writes to a buffer of bochs-drm. Fails if the guest
+# hangs at boot.
 guest() {
 	: >/run/from
 	LD_PRELOAD=/usr/local/lib/dumb.so timeout -k 5 200 qemu-system-x86_64 -nodefaults \
@@ -55,7 +55,7 @@ guest() {
 	else
 		status=1
 	fi
-	# After a failed KVM_RUN it stays, with the guest paused.
+	# After a failed KVM_RUN, QEMU stays, with the guest paused.
 	kill $!
 	wait $!
 	cat /run/from
@@ -75,7 +75,7 @@ pages bochs-drm
 if [ -e /usr/bin/qemu-system-x86_64 ]; then
 	part qemu
 	mkfifo /run/to
-	# As tests/lib/qemu.c has it: the emulated processor makes a guest hang now and then.
+	# As in tests/lib/qemu.c: the emulated processor makes a guest hang now and then.
 	guest || guest
 fi
 part status
@@ -93,7 +93,7 @@ case $(modinfo -n kvm) in
 	try kvm-pfnmap reload
 	try kvm-pfnmap probe --drm $card
 
-	# What Secure Boot comes to. The key of DKMS is not enrolled.
+	# As with Secure Boot, where the key of DKMS is not enrolled.
 	part enforced
 	echo Y >/sys/module/module/parameters/sig_enforce
 	modprobe -r kvm_amd kvm
@@ -109,5 +109,5 @@ case $(modinfo -n kvm) in
 esac
 sync
 echo o >/proc/sysrq-trigger
-# No program can be started any more once the disk is off, and PID 1 must not end.
+# Without the disk no program can start, and PID 1 must not end.
 while :; do :; done

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=sh disable=SC2034 # the variables are for the tests
-# A Debian 12 in a directory ($root), made from a cached one: running commands in it,
-# and booting it in an emulated AMD host. Nothing of this machine's own is changed.
+# A Debian 12 in a directory ($root), made from a cached one: run commands in it, and boot it in an
+# emulated AMD host. Nothing on this machine changes.
 
 top=$(realpath "$(dirname "$0")/../..")
 version=$(cat "$top/VERSION")
@@ -25,7 +25,7 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM HUP
 
-# ok NAME CMD...: a test that passes if CMD does; if not, the last output is shown.
+# ok NAME CMD...: a test that passes if CMD does. If not, it shows the last output.
 ok() {
 	name=$1
 	shift
@@ -38,12 +38,12 @@ ok() {
 	fi
 }
 
-# says REGEX: the last command said it; a + is one, as in the names of releases.
+# says REGEX: a line of the last output matches. A + stands for itself, as in names of releases.
 says() {
 	grep -Eq "$(echo "$1" | sed 's/+/[+]/g')" "$work/out"
 }
 
-# says_all REGEX...: it said all of them.
+# says_all REGEX...: the last output matches all of them.
 says_all() {
 	for regex; do
 		says "$regex" || return 1
@@ -54,12 +54,12 @@ fails() {
 	! "$@"
 }
 
-# into DIR CMD...: run a command in a Debian, as its root.
+# into DIR CMD...: run a command as root in a Debian.
 into() {
 	(
 		dir=$1
 		shift
-		# What is built a second time from the same files is not compiled again.
+		# A second build from the same files need not compile again.
 		exec chroot "$dir" env -i PATH=/usr/lib/ccache:/usr/sbin:/usr/bin:/sbin:/bin \
 			CCACHE_DIR=/var/cache/ccache LC_ALL=C DEBIAN_FRONTEND=noninteractive "$@"
 	)
@@ -73,12 +73,12 @@ mount_root() {
 	mountpoint -q "$1/var/cache/ccache" || mount --bind "$cache/ccache" "$1/var/cache/ccache"
 }
 
-# note TEXT: a line of the log, with the seconds since the beginning.
+# note TEXT: add a line to the log, with the seconds since the start.
 note() {
 	echo "# $(($(date +%s) - begin)) s: $*" >>"$work/log"
 }
 
-# run CMD...: in the Debian, with its output in the log and in $work/out. Sets $status.
+# run CMD...: run it in the Debian, with its output in the log and in $work/out; set $status.
 run() {
 	note "$*"
 	status=0
@@ -94,7 +94,8 @@ apt_install() {
 	run apt-get -q -y --no-install-recommends --allow-downgrades install "$@"
 }
 
-# What an administrator's machine has anyway, from the archives this machine uses.
+# Make the cached Debian, with the packages that an administrator's machine has anyway, from the
+# archives that this machine uses.
 make_base() {
 	[ ! -s "$tar" ] || return 0
 	mkdir -p "$cache/archives"
@@ -123,7 +124,7 @@ END
 	into "$base" apt-get -q -y --no-install-recommends install dkms initramfs-tools zstd \
 		xz-utils openssl libc6-dev ccache >>"$cache/log" 2>&1 ||
 		{ tail -n 1 "$cache/log"; exit 1; }
-	# An initramfs for the emulated host's disk, packed without much ado.
+	# An initramfs for the emulated host's disk, compressed quickly.
 	printf '%s\n' MODULES=list COMPRESS=zstd COMPRESSLEVEL=1 \
 		>"$base/etc/initramfs-tools/conf.d/check"
 	printf '%s\n' virtio_pci virtio_blk ext4 >"$base/etc/initramfs-tools/modules"
@@ -142,8 +143,8 @@ make_root() {
 	mount_root "$root"
 }
 
-# boot RELEASE: start this Debian with that kernel and its own initramfs. With a second
-# processor the guests of QEMU would hang more often.
+# boot RELEASE: boot this Debian with that kernel and its initramfs. With a second processor, the
+# guests of QEMU would hang more often.
 boot() {
 	note "boot $1"
 	cp "$top/build/host/pages" "$root/usr/local/bin"
@@ -165,7 +166,7 @@ boot() {
 	mount_root "$root"
 }
 
-# part NAME: put into $work/out what that part of the last boot said (init.sh).
+# part NAME: put the output of that part of the last boot (init.sh) into $work/out.
 part() {
 	awk -v name="== $1" '/^== / { on = $0 == name; next } on' "$work/console" >"$work/out"
 }

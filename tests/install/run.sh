@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Proves that the package does what an administrator expects of it, on a Debian 12
-# with Debian's own kernels: install, boot, upgrade, what can go wrong, remove, boot.
-# CORE=1 leaves out the boot before the upgrade, the second series, other versions of the
-# package, purge, and make install.
+# Proves that the package does what an administrator expects, on a Debian 12 with Debian's
+# own kernels: install it, boot, update the kernel, let things go wrong, replace the package
+# by other versions, remove it, and boot again. CORE=1 leaves out the boot before the
+# update, the second series, a newer version of the package, purge, and make install.
 set -eu
 : "${KERNEL:=6.1}"
 # shellcheck source=tests/install/lib.sh
@@ -11,26 +11,30 @@ set -eu
 
 [ "$(id -u)" -eq 0 ] || { echo '1..0 # SKIP it needs root, for a Debian in a directory'; exit 0; }
 
-# newest COUNT SERIES: "RELEASE VERSION" of its newest releases that have everything.
+# newest COUNT SERIES: print "RELEASE VERSION" of the newest releases with all packages.
 newest() {
 	awk -v s="$2" '$1 == s { print $2, $3, $4 }' "$top/kernels.conf" | {
 		read -r pattern oldest package
+		count=0
 		apt-cache pkgnames linux-headers- | sed 's/^linux-headers-//' | grep -Ex "$pattern" |
-		while read -r r; do
+		sort -Vr | while [ "$count" -lt "$1" ] && read -r r; do
 			v=$(apt-cache madison "linux-image-$r" "linux-headers-$r" "$package" |
 			    awk '$NF != "Sources" { print $3 }' | sort | uniq -c |
 			    awk '$1 >= 3 { print $2 }' | sort -V | tail -n 1)
-			[ -z "$v" ] || ! dpkg --compare-versions "$v" ge "$oldest" || echo "$r $v"
+			[ -n "$v" ] || continue
+			dpkg --compare-versions "$v" ge "$oldest" || continue
+			echo "$r $v"
+			count=$((count + 1))
 		done
-	} | sort -V | tail -n "$1"
+	} | sort -V
 }
 
-# kernel RELEASE VERSION: what an update of the kernel installs.
+# kernel RELEASE VERSION: install what an update of the kernel installs.
 kernel() {
 	apt_install "linux-image-$1" "linux-headers-$1" "$source=$2"
 }
 
-# ours RELEASE [VERSION], stock RELEASE: whose modules that kernel loads.
+# ours RELEASE [VERSION], stock RELEASE: the kernel would load our modules, or its own.
 file_of() {
 	run modinfo -k "$1" -n "$2"
 	cat "$work/out"
@@ -61,7 +65,7 @@ configured() {
 	says '^installed$'
 }
 
-# fake RELEASE VERSION: a kernel that there can be no modules for.
+# fake RELEASE VERSION: add a kernel for which no modules can be built.
 fake() {
 	mkdir -p "$root/lib/modules/$1/kernel" "$root/lib/modules/$1/build/include/generated"
 	: >"$root/lib/modules/$1/build/Makefile"
@@ -69,18 +73,18 @@ fake() {
 		>"$root/lib/modules/$1/build/include/generated/package.h"
 }
 
-# only_line WORD REGEX: of all that was said, one line has the word, and it is this one.
+# only_line WORD REGEX: exactly one line of the output has the word, and it matches.
 only_line() {
 	test "$(grep -cF "$1" "$work/out")" -eq 1 && says "$2"
 }
 
-# signed_by_dkms FILE: its signature is one of the key that an administrator enrolls.
+# signed_by_dkms FILE: it is signed with the key that an administrator enrolls.
 signed_by_dkms() {
 	case $1 in
 	*.xz)	xz -dc "$root$1" >"$work/module" ;;
 	*)	cp "$root$1" "$work/module" ;;
 	esac
-	# At the end are the signature, its length in 4 of 12 bytes, and 28 bytes of magic.
+	# The file ends with the signature, 12 bytes, of which 4 are its length, and 28 bytes of magic.
 	size=$(stat -c %s "$work/module")
 	length=$(tail -c 32 "$work/module" | od -An -tu1 -N4 |
 		 awk '{ print (($1 * 256 + $2) * 256 + $3) * 256 + $4 }')
@@ -92,7 +96,7 @@ signed_by_dkms() {
 	passes
 }
 
-# killed RELEASE: end DKMS in the middle of a build, as a machine does that loses its power.
+# killed RELEASE: kill DKMS in the middle of a build, as a power failure does.
 killed() {
 	# shellcheck disable=SC2016 # for the inner shell
 	run setsid -w sh -c 'dkms install "$1" -k "$2" &
@@ -114,21 +118,86 @@ only_version() {
 	test ! -s "$work/out"
 }
 
-# another VERSION: the package of a version that differs in nothing else.
+# copy_source DIR: make a copy of the project's source, without what was built in it.
+copy_source() {
+	rm -rf "$1"
+	mkdir -p "$1"
+	tar -C "$top" -cf - --exclude=./build --exclude=./.git . | tar -C "$1" -xf -
+}
+
+# another VERSION: make a package that differs only in its version.
 another() {
-	rm -rf "$work/project"
-	mkdir -p "$work/project/build/bin"
-	cp -R "$top/kernels.conf" "$top/kvm" "$top/packaging" "$top/scripts" "$top/cmd" "$work/project"
-	cp "$top/build/bin/kvm-pfnmap" "$work/project/build/bin"
-	echo "$1" >"$work/project/VERSION"
-	sed -i "1s/(.*)/($1)/" "$work/project/debian/changelog"
-	(cd "$work/project" && exec dkms/deb.sh build) >>"$work/log" 2>&1 &&
-		cp "$work/project/build/deb/kvm-pfnmap-dkms_${1}_all.deb" "$root/tmp"
-	rm -rf "$work/project"
+	copy_source "$work/source/project"
+	echo "$1" >"$work/source/project/VERSION"
+	sed -i "1s/(.*)/($1)/" "$work/source/project/debian/changelog"
+	(cd "$work/source/project" && exec dpkg-buildpackage -us -uc -A) >>"$work/log" 2>&1 &&
+		cp "$work/source/kvm-pfnmap-dkms_${1}_all.deb" "$root/tmp"
+	rm -rf "$work/source"
+}
+
+# old_layout VERSION: make a package in the layout of the first one, whose scripts are all below
+# the directory of its version in /usr/src, where the hooks look for the newest.
+old_layout() {
+	dir=$work/old
+	old_src=/usr/src/kvm-pfnmap-$1
+	rm -rf "$dir"
+	dpkg-deb -x "$deb" "$dir"
+	mv "$dir/usr/src/kvm-pfnmap-$version" "$dir$old_src"
+	mv "$dir/usr/lib/kvm-pfnmap" "$dir$old_src/packaging"
+	rm -r "${dir:?}/usr/lib" "${dir:?}/usr/share"
+	echo "$1" | tee "$dir$old_src/VERSION" >"$dir$old_src/packaging/VERSION"
+	sed -i -e "s,/usr/lib/kvm-pfnmap,$old_src/packaging," \
+		-e "s/^PACKAGE_VERSION=.*/PACKAGE_VERSION=\"$1\"/" \
+		"$dir$old_src/dkms.conf" "$dir$old_src/prebuild.sh"
+	for hook in $hooks; do
+		cat >"$dir$hook" <<'END'
+#!/bin/sh
+source=$(find /usr/src -maxdepth 1 -name 'kvm-pfnmap-*' | sort -V | tail -n 1)
+script=$source/packaging/build-all.sh
+! [ -x "$script" ] || ! command -v dkms >/dev/null || "$script" "$1"
+exit 0
+END
+	done
+	mkdir "$dir/DEBIAN"
+	echo "$hooks" | tr ' ' '\n' >"$dir/DEBIAN/conffiles"
+	cat >"$dir/DEBIAN/postinst" <<END
+#!/bin/sh
+case \$1 in
+configure|triggered) $old_src/packaging/build-all.sh ;;
+esac
+END
+	cat >"$dir/DEBIAN/prerm" <<END
+#!/bin/sh
+case \$1 in
+remove|upgrade|deconfigure) $old_src/packaging/remove-all.sh ;;
+esac
+END
+	chmod 755 "$dir/DEBIAN/postinst" "$dir/DEBIAN/prerm"
+	dpkg-deb -f "$deb" Package Architecture Maintainer Depends >"$dir/DEBIAN/control"
+	printf 'Version: %s\nDescription: a package in the old layout\n' "$1" >>"$dir/DEBIAN/control"
+	dpkg-deb --root-owner-group -b "$dir" "$root/tmp/old.deb" >>"$work/log"
+	rm -rf "$dir"
 }
 
 build_all() {
-	run "/usr/src/kvm-pfnmap-$version/dkms/build-all.sh" "$@"
+	run /usr/lib/kvm-pfnmap/build-all.sh "$@"
+}
+
+# count_asking: from now on, $root/tmp/asked gets a line each time buildable.sh is called.
+count_asking() {
+	mv "$lib/buildable.sh" "$lib/buildable.real"
+	# shellcheck disable=SC2016 # for the script
+	printf '#!/bin/sh\necho "$1" >>/tmp/asked\nexec /usr/lib/kvm-pfnmap/buildable.real "$@"\n' \
+		>"$lib/buildable.sh"
+	chmod 755 "$lib/buildable.sh"
+}
+
+# silent_hooks RELEASE: the kernel's hooks succeed, and do nothing.
+silent_hooks() {
+	for hook in $hooks; do
+		run "$hook" "$1"
+		passes && test ! -s "$work/out" || return 1
+	done
 }
 
 again() {
@@ -136,7 +205,7 @@ again() {
 	build_all "$@"
 }
 
-# mokutil WORDS: a machine with Secure Boot, where the key is enrolled or not.
+# mokutil WORDS: fake a machine with Secure Boot, where the key is enrolled or not.
 mokutil() {
 	cat >"$root/usr/bin/mokutil" <<END
 #!/bin/sh
@@ -149,13 +218,13 @@ END
 	chmod 755 "$root/usr/bin/mokutil"
 }
 
-# package_id RELEASE VERSION: the version that its headers say they are of.
+# package_id RELEASE VERSION: change the version to which its headers belong.
 package_id() {
 	sed -i "s/\(LINUX_PACKAGE_ID \" Debian \).*\"/\1$2\"/" \
 		"$root/usr/src/linux-headers-$1/include/generated/package.h"
 }
 
-# one_line REGEX: all that was said but what is going on.
+# one_line REGEX: the output has one line beside that of the progress, and it matches.
 one_line() {
 	test "$(grep -vc ': building$' "$work/out")" -eq 1 && says "$1"
 }
@@ -169,21 +238,24 @@ set -- $(awk -v s="$KERNEL" '$1 ~ /^[0-9]/ && $1 != s { print $1, $4; exit }' "$
 other=$1 other_source=$2
 source=linux-source-$KERNEL
 oldest=$(awk -v s="$KERNEL" '$1 == s { print $3 }' "$top/kernels.conf")
-# A release of this series that never was.
+# A release of this series that never existed.
 case $KERNEL in
 6.1)	ancient=6.1.0-0-amd64 ;;
 *)	ancient=$KERNEL.0+deb12-amd64 ;;
 esac
 set +f
-package=/tmp/kvm-pfnmap-dkms_${version}_all.deb
+deb=$top/build/deb/kvm-pfnmap-dkms_${version}_all.deb
+package=/tmp/${deb##*/}
 tool=/tmp/kvm-pfnmap_${version}_amd64.deb
 src=$root/usr/src/kvm-pfnmap-$version
+lib=$root/usr/lib/kvm-pfnmap
+hooks='/etc/kernel/postinst.d/dkms-kvm-pfnmap /etc/kernel/header_postinst.d/dkms-kvm-pfnmap'
 
 make_base
 make_root
-cp "$top/build/deb/${package##*/}" "$top/build/deb/${tool##*/}" "$root/tmp"
+cp "$deb" "$top/build/deb/${tool##*/}" "$root/tmp"
 
-# Install, where there are also kernels that have to be skipped.
+# Install it beside kernels that must be skipped.
 kernel "$old" "$old_version"
 ok "kernel $old is installed" passes
 run apt-get -q -y -s install "$package"
@@ -288,7 +360,8 @@ umount "$root/var/lib/dkms"
 mkdir -p "$root/lib/modules/$new/updates/dkms"
 mount -t tmpfs -o size=256k tmpfs "$root/lib/modules/$new/updates/dkms"
 again "$new"
-ok 'so is one where the modules go' one_line "^kvm-pfnmap: $new keeps its own KVM: the modules are not whole"
+ok 'so is one where the modules go' \
+	one_line "^kvm-pfnmap: $new keeps its own KVM: the modules in .*/updates/dkms are incomplete: "
 ok 'and the kernel keeps its own' stock "$new"
 umount "$root/lib/modules/$new/updates/dkms"
 mokutil 'is not enrolled'
@@ -297,11 +370,14 @@ ok 'with Secure Boot, a key that is not enrolled is one line' \
 	one_line "^kvm-pfnmap: $new keeps its own KVM: Secure Boot is on, .* mokutil --import"
 ok 'and the kernel keeps its own' stock "$new"
 mokutil 'is already enrolled'
+count_asking
 build_all "$new"
 ok 'once it is enrolled, the modules are installed' ours "$new"
+mv "$lib/buildable.real" "$lib/buildable.sh"
+ok 'whether they can be built was asked once' test "$(cat "$root/tmp/asked")" = "$new"
 rm "$root/usr/bin/mokutil"
 
-# What somebody else has left behind: each time the next run mends it.
+# Damage that somebody else has done: the next run repairs it.
 : >"$(ls "$root/lib/modules/$new/updates/dkms/"kvm-amd.ko*)"
 build_all "$new"
 ok 'a module that lost its content is replaced' ours "$new"
@@ -325,17 +401,18 @@ patches=$src/kvm/series/$KERNEL
 sed 's/^-.*struct/-no such struct/' "$patches"/0002-*.patch >"$patches/0009-broken.patch"
 again "$new"
 ok 'a patch that does not apply is one line' \
-	one_line "^kvm-pfnmap: $new keeps its own KVM: .*0009-broken.patch: does not apply"
+	one_line "^kvm-pfnmap: $new keeps its own KVM: kvm/series/$KERNEL/0009-broken.patch: does not apply"
 run /etc/kernel/postinst.d/dkms-kvm-pfnmap "$new"
 ok 'and the update of the kernel goes on' passes
 rm "$patches/0009-broken.patch"
-# A file that is not the package's survives when that is installed anew.
+# A file that does not belong to the package survives a reinstallation.
 printf '%s\n' '--- a/arch/x86/kvm/pfnmap.c' '+++ b/arch/x86/kvm/pfnmap.c' '@@ -1,1 +1,2 @@' \
 	'+#error it is broken' " $(head -n 1 "$src/kvm/new/arch/x86/kvm/pfnmap.c")" \
 	>"$patches/0010-broken.patch"
 apt_install --reinstall "$package"
 ok 'a compiler error is one line' \
-	only_line 'keeps its own KVM' "^kvm-pfnmap: $new keeps its own KVM: .*it is broken"
+	only_line 'keeps its own KVM' \
+		"^kvm-pfnmap: $new keeps its own KVM: the modules do not build: .*it is broken"
 ok 'the package is configured all the same' configured
 ok 'with the stock modules' stock "$new"
 rm "$patches/0010-broken.patch"
@@ -354,10 +431,25 @@ ok 'another keeps the modules that it has' ours "$new"
 run apt-get -q -y purge "linux-image-$old" "linux-headers-$old"
 ok 'a kernel is removed' test ! -e "$root/lib/modules/$old"
 ok "KVM of $new is still ours" ours "$new"
+
+# Back to a version with the old layout, and forth again with a hook that the administrator keeps.
+apt_install "$source=$new_version"
+old_layout 0.0.1
+apt_install /tmp/old.deb
+ok 'a package with the old layout can be installed over this one' passes
+ok 'its modules are the only ones' only_version 0.0.1 "$new"
+ok 'and no helper is left' test ! -e "$lib"
+hook=$root${hooks%% *}
+echo '# changed' >>"$hook"
+apt_install -o DPkg::Options::=--force-confold "$package"
+ok 'this package can be installed over one with the old layout' passes
+ok 'and has the only modules again' only_version "$version" "$new"
+ok 'the old hook is still there' grep -q '^# changed' "$hook"
+ok 'and does no harm' silent_hooks "$new"
+mv "$hook.dpkg-dist" "$hook"
 if [ -z "${CORE:-}" ]; then
-	# Another version of the package: no file of this one may be left, and back.
+	# A newer version of the package: no file of this one may be left. Then back.
 	next=$version.1
-	apt_install "$source=$new_version"
 	ok "version $next of the package is there" another "$next"
 	apt_install "/tmp/kvm-pfnmap-dkms_${next}_all.deb"
 	ok 'it can be installed over this one' passes
@@ -372,11 +464,12 @@ ok 'the package is removed, with one line a kernel' \
 	only_line "$new" "^kvm-pfnmap: $new: removed, its own KVM is used"
 ok 'the stock modules are back' stock "$new"
 left() {
-	find "$root/lib/modules" "$root/var/lib/dkms" "$root/usr/src" \
+	find "$root/lib/modules" "$root/var/lib/dkms" "$root/usr/src" "$root/usr/lib" \
 		\( -path '*/updates/dkms*' -o -name 'kvm-pfnmap*' \) ! -path '*/kvm-pfnmap-git*' -print >"$work/out"
 	test ! -s "$work/out"
 }
-ok 'nothing is left' left
+ok 'the hooks are still there, and do nothing' silent_hooks "$new"
+ok 'nothing else is left' left
 boot "$new"
 part load
 ok 'the stock modules load' says '^kvm_amd: file .*/kernel/arch/x86/kvm/.* loaded version none'
@@ -390,30 +483,32 @@ ok 'and so does probe' says_all '^  result  *first page only, then Bad address' 
 if [ -z "${CORE:-}" ]; then
 	part qemu
 	ok "a guest of Debian's QEMU does so, too" says 'kvm run failed Bad address'
-	mkdir "$root/tmp/project" "$root/usr/src/kvm-pfnmap-git"
-	for dir in "$root/tmp/project" "$root/usr/src/kvm-pfnmap-git"; do
-		cp -R "$top/VERSION" "$top/kernels.conf" "$top/kvm" "$top/packaging" \
-			"$top/scripts" "$dir"
-	done
+	copy_source "$root/tmp/project"
+	copy_source "$root/usr/src/kvm-pfnmap-git"
 	run /tmp/project/dkms/install.sh install
 	ok 'make install wants the hooks of the package away' \
-		one_line '^install.sh: .*: apt purge kvm-pfnmap-dkms$'
+		one_line '^kvm-pfnmap: .*: apt purge kvm-pfnmap-dkms$'
 	run apt-get -q -y purge kvm-pfnmap-dkms kvm-pfnmap
 	ok 'purge leaves no file' test -z "$(find "$root/etc" "$root/usr" "$root/var/lib" \
 		-name '*kvm-pfnmap*' ! -path '*/kvm-pfnmap-git*')"
 	run /usr/src/kvm-pfnmap-git/dkms/install.sh install
 	ok 'make install wants another directory than that of DKMS' \
-		one_line '^install.sh: /usr/src/kvm-pfnmap-git is where DKMS .*: move this directory'
+		one_line '^kvm-pfnmap: /usr/src/kvm-pfnmap-git is where DKMS .*: move this directory'
 	run /tmp/project/dkms/install.sh install
 	ok 'make install does the same without the package' ours "$new"
-	run /tmp/project/dkms/install.sh uninstall
+	# An older version has left its directory.
+	mkdir -p "$root/usr/src/kvm-pfnmap-0.0.2/packaging"
+	touch "$root/usr/src/kvm-pfnmap-0.0.2/made-by-make-install"
+	printf '#!/bin/sh\n: >/tmp/removed\n' >"$root/usr/src/kvm-pfnmap-0.0.2/packaging/remove-all.sh"
+	chmod 755 "$root/usr/src/kvm-pfnmap-0.0.2/packaging/remove-all.sh"
 	apt_install "$package"
 	ok 'the package takes its place' only_version "$version" "$new"
+	ok 'and that of an older make install' test -e "$root/tmp/removed"
 	run apt-get -q -y purge kvm-pfnmap-dkms
 	run /tmp/project/dkms/install.sh install
 	run /tmp/project/dkms/install.sh uninstall
 	ok 'and make uninstall takes it away' left
-	ok 'but no directory of somebody else' test -e "$root/usr/src/kvm-pfnmap-git/VERSION"
+	ok 'but not a directory of somebody else' test -e "$root/usr/src/kvm-pfnmap-git/VERSION"
 fi
 cleanup
 rm -rf --one-file-system "$root"
