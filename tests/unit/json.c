@@ -397,7 +397,7 @@ static void documents(void)
 		json_close(j, ']');
 	json_finish(j);
 	fclose(j->out);
-	tap_ok(is_json(text, text_len), "20 arrays in one another are JSON");
+	tap_ok(is_json(text, text_len), "20 nested arrays are JSON");
 	free(text);
 }
 

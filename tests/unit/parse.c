@@ -93,7 +93,7 @@ static void sizes(void)
 		tap_ok(value == good[i].value, "its value: %llu", (unsigned long long)value);
 	}
 	for (size_t i = 0; i < COUNT(bad); i++)
-		tap_ok(!parse_size(bad[i], &value), "no size: '%s'", bad[i]);
+		tap_ok(!parse_size(bad[i], &value), "not a size: '%s'", bad[i]);
 	tap_ok(!parse_size("\xff", &value) && !parse_size("1\xff", &value),
 	       "nor with a byte that is not ASCII");
 }
@@ -178,24 +178,24 @@ static void file_specs(void)
 	strcat(text, ":0:4096");
 	tap_ok(!parse_file_spec(text, &spec) && strlen(spec.path) == sizeof(spec.path) - 1 &&
 		       spec.size == 4096,
-	       "which offset and size add nothing to");
+	       "and offset and size do not count");
 	memset(text, 'x', sizeof(spec.path));
 	strcpy(text + sizeof(spec.path), ":0:4096");
 	why = parse_file_spec(text, &spec);
 	tap_ok(why && !strcmp(why, "the path is too long"), "but one more is too long");
 	text[sizeof(spec.path)] = '\0';
 	why = parse_file_spec(text, &spec);
-	tap_ok(why && !strcmp(why, "the path is too long"), "as is one without them");
+	tap_ok(why && !strcmp(why, "the path is too long"), "also without offset and size");
 	memset(text, '1', sizeof(text) - 1);
 	text[1] = ':';
 	text[sizeof(text) - 10] = ':';
 	why = parse_file_spec(text, &spec);
-	tap_ok(why && !strcmp(why, "the path is too long"), "no number is as long as that");
+	tap_ok(why && !strcmp(why, "the path is too long"), "a number of that length is rejected");
 }
 
 /* ---- versions ---- */
 
-/* What dpkg --compare-versions says of them. */
+/* The expected order is that of dpkg --compare-versions. */
 static const struct {
 	const char *a, *b;
 	int order;
@@ -292,14 +292,15 @@ static void compare(void)
 
 		for (size_t i = 0; i < COUNT(versions); i++)
 			wrong += ask_dpkg(versions[i].a, versions[i].b, versions[i].order);
-		tap_is(wrong, 0, "dpkg says the same of all of them");
+		tap_is(wrong, 0, "dpkg orders all of them the same way");
 	}
 	memset(a, '1', sizeof(a) - 1);
 	memset(b, '1', sizeof(b) - 1);
-	tap_is(compare_versions(a, b), 0, "a version of 299 digits is like itself");
-	tap_ok(compare_versions(a, "2") > 0 && compare_versions("2", a) < 0, "and more than 2");
-	tap_is(compare_versions("", ""), 0, "nothing is like nothing");
-	tap_ok(compare_versions("", "1") < 0 && compare_versions("1", "") > 0, "and before all");
+	tap_is(compare_versions(a, b), 0, "a version of 299 digits equals itself");
+	tap_ok(compare_versions(a, "2") > 0 && compare_versions("2", a) < 0, "and is later than 2");
+	tap_is(compare_versions("", ""), 0, "two empty versions are equal");
+	tap_ok(compare_versions("", "1") < 0 && compare_versions("1", "") > 0,
+	       "and earlier than all others");
 }
 
 static const char *support_name(enum support support)
@@ -318,7 +319,7 @@ static void support_is(const struct kernel_line *list, const char *release, cons
 	       support_name(got));
 }
 
-/* The list that the tool is built with. */
+/* The list that is built into the tool. */
 static void our_kernels(void)
 {
 	static const char *const yes[] = {
@@ -380,7 +381,7 @@ static void our_kernels(void)
 	tap_ok(last - supported_kernels >= 2, "the list has %td kernels", last - supported_kernels);
 }
 
-/* What a list may have in it. */
+/* Other lists. */
 static void lists(void)
 {
 	static char lengthy[300];
@@ -554,9 +555,9 @@ static void dkms_lines(void)
 		       strlen(out.release) == sizeof(out.release) - 1,
 	       "the longest version and release");
 	snprintf(line, sizeof(line), "a/%0*d: built", (int)sizeof(out.version), 1);
-	tap_ok(!parse_dkms_line(line, "a", &out), "a longer version is none");
+	tap_ok(!parse_dkms_line(line, "a", &out), "a longer version is rejected");
 	snprintf(line, sizeof(line), "a/1, %0*d, x: built", (int)sizeof(out.release), 2);
-	tap_ok(!parse_dkms_line(line, "a", &out), "a longer release is none");
+	tap_ok(!parse_dkms_line(line, "a", &out), "a longer release is rejected");
 	snprintf(line, sizeof(line), "a/1: %0*d", (int)sizeof(out.state), 3);
 	tap_ok(parse_dkms_line(line, "a", &out) && strlen(out.state) == sizeof(out.state) - 1,
 	       "a longer state is cut");
