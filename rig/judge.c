@@ -99,7 +99,6 @@ static void judge_program(struct judge *j, char *program)
 	int fds[2], status = 0, failed = j->count[FAILED];
 	size_t size = 0;
 	char *line = NULL;
-	ssize_t len;
 	FILE *out;
 	pid_t pid;
 
@@ -119,7 +118,7 @@ static void judge_program(struct judge *j, char *program)
 	out = fdopen(fds[0], "r");
 	if (!out)
 		die("fdopen: %s", strerror(errno));
-	while ((len = getline(&line, &size, out)) > 0) {
+	while (getline(&line, &size, out) > 0) {
 		line[strcspn(line, "\n")] = '\0';
 		fprintf(j->log, "%s\n", line);
 		judge_line(j, line, strlen(line));
