@@ -24,8 +24,8 @@ $(DEB): $(DEB_FILES)
 .PHONY: deb check-deb install uninstall
 deb: $(DEB)
 
-check-deb: $(DEB)
-	scripts/tap.sh $(B)/logs deb tests/install/deb.sh
+check-deb: $(DEB) $(RIG)
+	$(TAP) deb tests/install/deb.sh
 
 install uninstall:
 	dkms/install.sh $@
@@ -37,6 +37,6 @@ $(B)/host/dumb.so: tests/install/dumb.c dkms/rules.mk
 	$(CC) $(CFLAGS) -shared -fPIC -o $@ $<
 
 .PHONY: check-install
-check-install: $(B)/bin/rig $(DEB) $(B)/host/pages $(B)/host/dumb.so $(B)/guest/ivshmem.cpio
+check-install: $(RIG) $(DEB) $(B)/host/pages $(B)/host/dumb.so $(B)/guest/ivshmem.cpio
 	CORE=$(CORE) $(TAP) $(call part,install) tests/install/run.sh
 endif

@@ -8,7 +8,7 @@ DEPS_demo := gcc git kmod libc6-dev libdrm-dev linux-libc-dev make patch xz-util
 DEPS_check := $(DEPS_demo) libgbm-dev libkmod-dev
 DEPS_ci := $(DEPS_check) bochs bochs-term bochsbios vgabios libc6-dev-i386 lib32gcc-12-dev \
 	clang-format clang-tidy cppcheck mandoc perl shellcheck sparse \
-	debhelper debootstrap dh-dkms dpkg-dev e2fsprogs fakeroot lintian
+	debhelper debootstrap dpkg-dev e2fsprogs fakeroot lintian
 I386_KERNEL := 6.1-686
 
 # FOR=demo or FOR=check installs less.

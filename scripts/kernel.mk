@@ -24,7 +24,7 @@ $(B)/i386/%: M32 := -m32
 $(B)/i386/%.o: %.c Makefile scripts/kernel.mk
 	mkdir -p $(@D)
 	printf '  %-8s %s\n' CC $@
-	$(CC) -m32 -D_FILE_OFFSET_BITS=64 -idirafter /usr/include/x86_64-linux-gnu $(CFLAGS) -MMD -c -o $@ $<
+	$(CC) -m32 -D_FILE_OFFSET_BITS=64 -idirafter /usr/include/x86_64-linux-gnu $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # Changes only when the release gets other packages.
 $(R)/version: FORCE

@@ -3,28 +3,12 @@
 # Proves that the Debian packages build from their source package, that a build elsewhere gives the
 # same bytes, and that they hold the files that dkms/files lists. "make deb" has made the packages.
 set -eu
-cd "$(dirname "$0")/../.."
-top=$PWD
+# shellcheck source=tests/lib/tap.sh
+. tests/lib/tap.sh
 version=$(cat VERSION)
 deb=$top/build/deb
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM HUP
-number=0
+lines=20
 unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES V
-
-# ok NAME CMD...: a test that passes if CMD does; if not, its output is shown.
-ok() {
-	name=$1
-	shift
-	number=$((number + 1))
-	if "$@" >"$work/out" 2>&1; then
-		echo "ok $number - $name"
-	else
-		echo "not ok $number - $name"
-		tail -n 20 "$work/out" | sed 's/^/#   /'
-	fi
-}
 
 versions() {
 	for file in "$deb"/*.deb; do
@@ -98,7 +82,7 @@ refuses() {
 }
 
 mkdir "$work/another-place" "$work/bin"
-echo 1..9
+plan 9
 ok 'the packages and the changelog have the version of the project' versions
 ok 'the source package has the whole tree, and nothing that was built' whole_tree
 (build_again) >"$work/build.log" 2>&1 || :

@@ -317,7 +317,7 @@ ok 'kvm-pfnmap probe finds that it works' says '^  result  *works: '
 part stock
 ok 'with the stock modules loaded, status knows both' \
 	says_all '^kvm  *stock, .*/kernel/arch/x86/kvm/kvm.ko' \
-		 "^  reloaded  *kvm-pfnmap $version, .*/updates/dkms/kvm.ko"
+		 "^  on reload  *kvm-pfnmap $version, .*/updates/dkms/kvm.ko"
 ok 'and probe fails' says '^  result  *first page only, then Bad address'
 part reload
 ok 'kvm-pfnmap reload swaps them' says "^KVM is now kvm-pfnmap $version, .*/updates/dkms/kvm.ko"

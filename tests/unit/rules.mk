@@ -7,7 +7,7 @@ UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*.c))
 
 $(B)/asan/%.o: %.c Makefile tests/unit/rules.mk
 	mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(ASAN_FLAGS) -MMD -c -o $@ $<
+	$(CC) $(CFLAGS) $(ASAN_FLAGS) -MMD -MP -c -o $@ $<
 
 $(UNIT_TESTS): $(B)/unit/%: $(B)/asan/tests/unit/%.o $(B)/asan/tests/lib/tap.o
 	mkdir -p $(@D)
@@ -38,7 +38,7 @@ NODE_STUB := $(B)/asan/tests/unit/stubs/libdrm.o
 $(NODE_STUB): override CFLAGS += $(TOOL_FLAGS)
 $(B)/asan/tool/buffer_no_gbm.o: tool/buffer.c tests/unit/rules.mk
 	mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(TOOL_FLAGS) $(ASAN_FLAGS) -DNO_GBM -MMD -c -o $@ $<
+	$(CC) $(CFLAGS) $(TOOL_FLAGS) $(ASAN_FLAGS) -DNO_GBM -MMD -MP -c -o $@ $<
 
 $(TOOL_ASAN)-node: $(NODE_STUB) $(TOOL_ASAN_OBJS) $(ASAN_VMM)
 $(TOOL_ASAN)-no-gbm: $(NODE_STUB) $(B)/asan/tool/buffer_no_gbm.o \

@@ -7,7 +7,7 @@ GUEST_BINS := $(foreach m,16 32 64,$(B)/guest/guest$(m).bin)
 # Keeps GCC from turning loops into calls of memset() and strlen(); clang does not know the flag.
 GUEST_NO_IDIOMS := $(shell $(CC) -Werror -fno-tree-loop-distribute-patterns -fsyntax-only -x c \
 	/dev/null 2>/dev/null && echo -fno-tree-loop-distribute-patterns)
-GUEST_CFLAGS := -std=gnu11 -Os -g -Wall -Wextra -Werror -I. -MMD -ffreestanding -fno-pic \
+GUEST_CFLAGS := -std=gnu11 -Os -g -Wall -Wextra $(WERROR) -I. -MMD -MP -ffreestanding -fno-pic \
 	-fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none -mno-red-zone \
 	-mgeneral-regs-only $(GUEST_NO_IDIOMS)
 GUEST_LDFLAGS := -nostdlib -static -Wl,-no-pie -Wl,--build-id=none -Wl,-T,vmm/guest/guest.ld
