@@ -439,14 +439,14 @@ apt_install /tmp/old.deb
 ok 'a package with the old layout can be installed over this one' passes
 ok 'its modules are the only ones' only_version 0.0.1 "$new"
 ok 'and no helper is left' test ! -e "$lib"
-hook=$root${hooks%% *}
-echo '# changed' >>"$hook"
+kept=$root${hooks%% *}
+echo '# changed' >>"$kept"
 apt_install -o DPkg::Options::=--force-confold "$package"
 ok 'this package can be installed over one with the old layout' passes
 ok 'and has the only modules again' only_version "$version" "$new"
-ok 'the old hook is still there' grep -q '^# changed' "$hook"
+ok 'the old hook is still there' grep -q '^# changed' "$kept"
 ok 'and does no harm' silent_hooks "$new"
-mv "$hook.dpkg-dist" "$hook"
+mv "$kept.dpkg-dist" "$kept"
 if [ -z "${CORE:-}" ]; then
 	# A newer version of the package: no file of this one may be left. Then back.
 	next=$version.1
