@@ -80,18 +80,23 @@ is_installed() {
 	done
 }
 
+# has_modules RELEASE: modules of ours, or what is left of them, are installed for this kernel.
+has_modules() {
+	for module in kvm kvm-amd kvm-intel; do
+		! module_of "/lib/modules/$1/updates/dkms" $module >/dev/null || return 0
+	done
+	return 1
+}
+
 # take_away RELEASE: remove our modules from a kernel, which then uses its own again.
 take_away() {
 	place=/lib/modules/$1/updates/dkms
-	found=
+	has_modules "$1" || return 0
 	for module in kvm kvm-amd kvm-intel; do
-		! module_of "$place" $module >/dev/null || found=1
 		rm -f "$place/$module".ko "$place/$module".ko.*
 	done
-	[ -n "$found" ] || return 0
 	rmdir "$place" "${place%/*}" 2>/dev/null || :
 	[ ! -e "/lib/modules/$1/kernel" ] || depmod "$1"
-	echo "kvm-pfnmap: $1: removed, its own KVM is used from the next load on"
 }
 
 # clean RELEASE: also remove everything that DKMS keeps for it.

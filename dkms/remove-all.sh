@@ -8,11 +8,17 @@ here=$(dirname "$0")
 . "$here/lib.sh"
 
 lock
+# DKMS removes its modules without a line for the user, and leaves damaged ones.
+had=
+for dir in /lib/modules/*; do
+	! has_modules "${dir##*/}" || had="$had ${dir##*/}"
+done
 for dir in "$dkms"/[0-9]*; do
 	[ ! -d "$dir" ] || dkms remove -m kvm-pfnmap -v "${dir##*/}" --all >/dev/null 2>&1 9>&- || :
 done
-for dir in /lib/modules/*; do
-	take_away "${dir##*/}"
+for release in $had; do
+	take_away "$release"
+	has_modules "$release" || echo "kvm-pfnmap: $release: removed, its own KVM is used from the next load on"
 done
 # A leftover directory would make DKMS skip modules of other packages.
 rm -rf "${dkms:?}"

@@ -458,6 +458,11 @@ if [ -z "${CORE:-}" ]; then
 	ok 'so can this one over it' passes
 	ok 'and its modules are the only ones again' only_version "$version" "$new"
 fi
+run /usr/lib/kvm-pfnmap/remove-all.sh
+ok 'whole modules are removed, with one line a kernel' \
+	only_line "$new" "^kvm-pfnmap: $new: removed, its own KVM is used"
+run /usr/lib/kvm-pfnmap/build-all.sh
+ok 'and are built again when asked for' ours "$new"
 : >"$(ls "$root/lib/modules/$new/updates/dkms/"kvm-amd.ko*)"
 run apt-get -q -y remove kvm-pfnmap-dkms
 ok 'the package is removed, with one line a kernel' \
