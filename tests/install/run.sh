@@ -330,8 +330,8 @@ part enforced-stock
 ok "Debian's load" says '^outcome: Bad address'
 part enforced-reload
 ok 'a reload that fails brings back those of before' \
-	says_all 'the modules of before are loaded again' '^kvm  *stock, ' \
-		 'modules have to be signed'
+	says_all 'the previous modules are loaded again' '^kvm  *stock, ' \
+		 'modules must be signed'
 if [ -z "${CORE:-}" ]; then
 	# shellcheck disable=SC2046 # words
 	set -- $(newest 1 "$other")
@@ -482,7 +482,7 @@ part pages
 ok 'and fail as they did' says '^outcome: Bad address'
 part status
 ok 'kvm-pfnmap status says so' says_all '^kvm  *stock, .*/kernel/arch/x86/kvm/kvm.ko' \
-	"$new [(]running[)], supported; dkms: nothing"
+	"$new [(]running[)], supported; dkms: none"
 part probe
 ok 'and so does probe' says_all '^  result  *first page only, then Bad address' '^exit status 1$'
 if [ -z "${CORE:-}" ]; then
