@@ -23,10 +23,26 @@ because() {
 	return 1
 }
 
-# With Secure Boot on, modules signed with a key that is not enrolled would leave the machine
-# without KVM.
+# The kernel loads signed modules only: the firmware or the kernel's command line says so.
+enforced() {
+	efi=/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c
+	[ "$(od -An -tu1 -j4 -N1 "$efi" 2>/dev/null | tr -d ' ')" = 1 ] ||
+		grep -qs Y /sys/module/module/parameters/sig_enforce ||
+		mokutil --sb-state 2>/dev/null | grep -q 'SecureBoot enabled'
+}
+
+# would_load RELEASE: where signatures are enforced, modules that are not signed, or with a key that
+# is not enrolled, would leave the machine without KVM.
 would_load() {
-	mokutil --sb-state 2>/dev/null | grep -q 'SecureBoot enabled' || return 0
+	enforced || return 0
+	for module in kvm kvm-amd kvm-intel; do
+		file=$(module_of "$dkms/$version/$1/x86_64/module" $module) &&
+		[ -n "$(modinfo -F signer "$file")" ] ||
+			because "Secure Boot is on, and DKMS did not sign $module" || return 1
+	done
+	command -v mokutil >/dev/null ||
+		because "Secure Boot is on, and whether the key of DKMS is enrolled is unknown:" \
+			"apt install mokutil, then $here/build-all.sh" || return 1
 	mokutil --test-key /var/lib/dkms/mok.pub 2>/dev/null | grep -q 'is already enrolled' ||
 		because "Secure Boot is on, and the key of DKMS is not enrolled:" \
 			"mokutil --import /var/lib/dkms/mok.pub, reboot, then $here/build-all.sh"
@@ -35,7 +51,7 @@ would_load() {
 # build RELEASE HEADERS: DKMS reports success even if there was no room for the modules.
 build() {
 	dkms build -m kvm-pfnmap -v "$version" -k "$1" >"$log" 2>&1 9>&- &&
-	would_load &&
+	would_load "$1" &&
 	dkms install -m kvm-pfnmap -v "$version" -k "$1" >"$log" 2>&1 9>&- &&
 	{ is_installed "$1" "$2" ||
 	  because "the modules in /lib/modules/$1/updates/dkms are incomplete: is the disk full?"; }

@@ -3,6 +3,8 @@
 # Shared by the scripts that run on a user's machine: the supported kernels, the packages of a
 # kernel, and the modules installed for it. A script sets $here to the directory of this file.
 
+# A plain su keeps the user's PATH, in which depmod, modinfo and dkms are missing.
+PATH=$PATH:/usr/sbin:/sbin
 # Once installed, kernels.conf and the others lie beside this file.
 top=${here:?}
 [ -e "$top/kernels.conf" ] || top=$here/..
@@ -36,7 +38,7 @@ headers_version() {
 }
 
 tarball() {
-	echo "${SOURCE_DIR:-/usr/src}/$source.tar.xz"
+	echo "/usr/src/$source.tar.xz"
 }
 
 source_version() {
@@ -45,16 +47,21 @@ source_version() {
 }
 
 # image_version RELEASE: print the version of the kernel itself, if it is Debian's. The package
-# name may have a suffix.
+# name may have a suffix. The package is there whether or not it is configured or on hold.
 image_version() {
 	# shellcheck disable=SC2016 # dpkg's own variables
 	dpkg-query -W -f '${db:Status-Abbrev}${Version}\n' "linux-image-$1" "linux-image-$1-unsigned" \
-		2>/dev/null | sed -n 's/^i[^ ]* *//p' | head -n 1
+		2>/dev/null | sed -n 's/^.[^cn][^ ]* *//p' | head -n 1
 }
 
-# One run at a time, because DKMS has one directory to build in, which it does not lock.
+# One run at a time, because DKMS has one directory to build in, which it does not lock. Only root
+# may hold the lock. Without "command", the shell ends if it cannot open the file.
 lock() {
-	exec 9>/run/kvm-pfnmap.lock && flock 9
+	mask=$(umask)
+	umask 077
+	{ command exec 9>/run/kvm-pfnmap.lock && chmod 600 /run/kvm-pfnmap.lock && flock 9; } 2>/dev/null ||
+		echo 'kvm-pfnmap: /run/kvm-pfnmap.lock cannot be locked: going on without' >&2
+	umask "$mask"
 }
 
 # module_of DIR MODULE: print the file of the module, compressed or not.
@@ -66,10 +73,11 @@ module_of() {
 }
 
 # is_installed RELEASE HEADERS: all three modules are the files that DKMS built, have this version,
-# are for exactly the kernel of the headers if these are there, and would be loaded. DKMS says
-# "installed" without checking that.
+# are for exactly this version of the kernel, and would be loaded. DKMS says "installed" without
+# checking that. The headers tell the version of a kernel that is not a package.
 is_installed() {
-	of=$(headers_version "$2") || of=
+	of=$(image_version "$1")
+	[ -n "$of" ] || of=$(headers_version "$2") || of=
 	for module in kvm kvm-amd kvm-intel; do
 		installed=$(module_of "/lib/modules/$1/updates/dkms" $module) &&
 		built=$(module_of "$dkms/$version/$1/x86_64/module" $module) &&
@@ -80,10 +88,14 @@ is_installed() {
 	done
 }
 
-# has_modules RELEASE: modules of ours, or what is left of them, are installed for this kernel.
+# has_modules RELEASE: modules of ours, or what is left of them, are installed for this kernel, or
+# modprobe would look for them there because an interrupted removal did not get to depmod.
 has_modules() {
 	for module in kvm kvm-amd kvm-intel; do
-		! module_of "/lib/modules/$1/updates/dkms" $module >/dev/null || return 0
+		case $(module_of "/lib/modules/$1/updates/dkms" $module ||
+		       modinfo -k "$1" -n $module 2>/dev/null) in
+		*/updates/dkms/*) return 0 ;;
+		esac
 	done
 	return 1
 }

@@ -15,6 +15,7 @@ need_mib=150
 rm -rf tree modules
 find_row "$release" || die "$release is not a supported kernel ($(supported))"
 of=$(headers_version "$headers") || die "the headers of $release are missing"
+[ "$(source_version)" = "$of" ] || die "$source is not of $of"
 free=$(df -Pm . | awk 'END { print $4 }')
 [ "$free" -ge "$need_mib" ] ||
 	die "$need_mib MiB are needed on the disk of $PWD, $free MiB are free"

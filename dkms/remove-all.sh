@@ -18,7 +18,11 @@ for dir in "$dkms"/[0-9]*; do
 done
 for release in $had; do
 	take_away "$release"
-	has_modules "$release" || echo "kvm-pfnmap: $release: removed, its own KVM is used from the next load on"
+	if has_modules "$release"; then
+		echo "kvm-pfnmap: $release has no KVM until this works: depmod $release" >&2
+	else
+		echo "kvm-pfnmap: $release: removed, its own KVM is used from the next load on"
+	fi
 done
 # A leftover directory would make DKMS skip modules of other packages.
 rm -rf "${dkms:?}"

@@ -224,6 +224,12 @@ package_id() {
 		"$root/usr/src/linux-headers-$1/include/generated/package.h"
 }
 
+# package_id_of_image RELEASE VERSION: change the version that dpkg has for its image.
+package_id_of_image() {
+	sed -i "/^Package: linux-image-$(echo "$1" | sed 's/[.+]/[&]/g')$/,/^Version:/ s/^Version: .*/Version: $2/" \
+		"$root/var/lib/dpkg/status"
+}
+
 # one_line REGEX: the output has one line beside that of the progress, and it matches.
 one_line() {
 	test "$(grep -vc ': building$' "$work/out")" -eq 1 && says "$1"
@@ -376,6 +382,39 @@ ok 'once it is enrolled, the modules are installed' ours "$new"
 mv "$lib/buildable.real" "$lib/buildable.sh"
 ok 'whether they can be built was asked once' test "$(cat "$root/tmp/asked")" = "$new"
 rm "$root/usr/bin/mokutil"
+efi=$root/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c
+mkdir -p "${efi%/*}"
+printf '\006\000\000\000\001' >"$efi"
+again "$new"
+ok 'with Secure Boot and without mokutil, the kernel keeps its own' \
+	one_line "^kvm-pfnmap: $new keeps its own KVM: Secure Boot is on, .* apt install mokutil"
+mokutil 'is already enrolled'
+echo 'sign_file=/bin/true' >>"$root/etc/dkms/framework.conf"
+again "$new"
+ok 'so it does if DKMS does not sign' \
+	one_line "^kvm-pfnmap: $new keeps its own KVM: Secure Boot is on, and DKMS did not sign kvm"
+sed -i '/^sign_file=/d' "$root/etc/dkms/framework.conf"
+rm -r "$root/usr/bin/mokutil" "$root/sys/firmware"
+
+# The scripts need no more than the PATH of a plain su, and no lock that cannot be made.
+mkdir "$root/run/kvm-pfnmap.lock.new" && rm -f "$root/run/kvm-pfnmap.lock"
+mv "$root/run/kvm-pfnmap.lock.new" "$root/run/kvm-pfnmap.lock"
+run env PATH=/usr/lib/ccache:/usr/local/bin:/usr/bin:/bin /usr/lib/kvm-pfnmap/build-all.sh "$new"
+ok 'with a short PATH and without a lock, it builds' ours "$new"
+ok 'and says that the lock is missing' says '^kvm-pfnmap: /run/kvm-pfnmap.lock cannot be locked'
+rmdir "$root/run/kvm-pfnmap.lock"
+run env PATH=/usr/local/bin:/usr/bin:/bin /usr/lib/kvm-pfnmap/build-all.sh "$new"
+ok 'with a short PATH, modules that are there stay' ours "$new"
+ok 'only root may hold the lock' test "$(stat -c %a "$root/run/kvm-pfnmap.lock")" = 600
+run env PATH=/usr/local/bin:/usr/bin:/bin /usr/lib/kvm-pfnmap/remove-all.sh
+ok 'with a short PATH, the kernel gets its own back' stock "$new"
+
+# DKMS was killed between the removal of the modules and depmod.
+build_all "$new"
+rm "$root/lib/modules/$new/updates/dkms/"kvm*.ko* "$root/var/lib/dkms/kvm-pfnmap/kernel-$new-x86_64"
+run /usr/lib/kvm-pfnmap/remove-all.sh
+ok 'a removal that was interrupted is finished' stock "$new"
+build_all "$new"
 
 # Damage that somebody else has done: the next run repairs it.
 : >"$(ls "$root/lib/modules/$new/updates/dkms/"kvm-amd.ko*)"
@@ -394,9 +433,19 @@ build_all "$new"
 ok 'a kernel that became another one under its name is one line' \
 	says "^kvm-pfnmap: $new is of $new_version and its headers of 9.9-1: apt install linux-image-$new"
 ok 'and does not keep the modules' stock "$new"
+run apt-mark hold "linux-image-$new"
+build_all "$new"
+ok 'an image on hold is still an image' says "^kvm-pfnmap: $new is of $new_version and its headers"
+run apt-mark unhold "linux-image-$new"
 package_id "$new" "$new_version"
 build_all "$new"
 ok 'when they are of one version, it gets them' ours "$new"
+package_id_of_image "$new" 9.9-1
+run /etc/kernel/postinst.d/dkms-kvm-pfnmap "$new"
+ok 'an image that came before its headers does not keep the modules' stock "$new"
+package_id_of_image "$new" "$new_version"
+build_all "$new"
+ok 'and has them again with its headers' ours "$new"
 patches=$src/kvm/series/$KERNEL
 sed 's/^-.*struct/-no such struct/' "$patches"/0002-*.patch >"$patches/0009-broken.patch"
 again "$new"
