@@ -235,7 +235,8 @@ static void test_kvmgt(const char *kind)
 		       !log_has("disagrees about"),
 	       "kvmgt.ko fits %s kvm: %s", kind, err ? strerror(err) : "loads");
 	tool_run(&tool, "reload");
-	tool_ok(&tool, 1, "^kvm-pfnmap: reload: other modules use KVM: kvmgt; nothing was changed $",
+	tool_ok(&tool, 1,
+		"^kvm-pfnmap: reload: other modules use KVM: kvmgt; nothing was changed $",
 		"kvm-pfnmap reload names kvmgt");
 	unload_files(&gvt);
 	unload_files(&kvm);
