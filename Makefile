@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The one entry point: "make help" says what there is to call. What ships, and what else needs no
-# kernel, is built from here; scripts/kernel.mk and scripts/checks.mk have the laboratory.
+# The one entry point: "make help" lists the targets. Those of the product need no kernel package.
+# scripts/kernel.mk resolves a kernel for those that do, and scripts/checks.mk has the checks.
 
 B := build
 VERSION := $(shell cat VERSION)
 
-# Without KERNEL= everything is about the first of the supported kernels, except for
-# the checks that are about all of them.
+# Without KERNEL=, targets use the first supported kernel, but "make check" and "make ci" use all.
 KERNELS := $(or $(KERNEL),$(shell awk '$$1 ~ /^[0-9.]+$$/ { print $$1 }' kernels.conf))
 KERNEL := $(firstword $(KERNELS))
 
@@ -80,7 +79,7 @@ $(B)/%.o: %.c Makefile
 	printf '  %-8s %s\n' CC $@
 	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-# Goals that are about no kernel. Each of the others makes sure first that its kernel is resolved.
+# These goals need no kernel. For any other goal, the kernel is resolved first.
 NO_KERNEL := help tool deb check-unit check-deb lint format install uninstall deps demo check \
 	check-i386 ci update clean
 ifneq ($(filter-out $(NO_KERNEL),$(MAKECMDGOALS)),)

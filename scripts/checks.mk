@@ -6,7 +6,7 @@
 DEPS_demo := gcc git kmod libc6-dev libdrm-dev linux-libc-dev make patch xz-utils zstd \
 	busybox-static qemu-system-x86
 DEPS_check := $(DEPS_demo) libgbm-dev libkmod-dev
-DEPS_ci := $(DEPS_check) bochs bochs-term bochsbios vgabios libc6-dev-i386 lib32gcc-12-dev \
+DEPS_ci := $(DEPS_check) bochs bochs-term bochsbios vgabios \
 	clang-format clang-tidy cppcheck mandoc perl shellcheck sparse \
 	debhelper debootstrap dpkg-dev e2fsprogs fakeroot lintian
 I386_KERNEL := 6.1-686
@@ -26,7 +26,7 @@ update:
 	rm -f $(B)/kernels/*.mk
 	$(MAKE) UPDATE=1 deps
 
-# A part of a check is a target and a kernel, TARGET@KERNEL[,KERNEL...], or a target that is about no
+# A part of a check is a target with a kernel, TARGET@KERNEL[,KERNEL...], or a target that needs no
 # kernel. It leaves "passed failed skipped" in build/logs/$(call part,NAME).counts.
 part = $(1)-$(KERNEL)
 on_all = $(foreach k,$(KERNELS),$(1)@$(k))
@@ -79,8 +79,8 @@ $(B)/bin/rig_host: $(B)/tests/rig/host.o $(B)/tests/lib/tap.o $(LIBHOST)
 	mkdir -p $(@D)
 	$(CC) -static -o $@ $^ -lpthread
 
-# checkpatch is the kernel's own. What sparse says of the stock files that the series changes is
-# there for comparison.
+# checkpatch comes with the kernel's source. sparse also checks the stock files that the series
+# changes, so that only new warnings count.
 LINT := $(R)/lint
 LINT_OBJS = $(shell sed -n 's|^+++ b/\(.*\)\.c$$|\1.o|p' $(SERIES_DIR)/*.patch | sort -u)
 $(LINT)/checkpatch.pl: $(SOURCE)

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Print the directory of the kernel headers that modules are built against: headers.sh KERNEL PACKAGE
-# VERSION DIR DEPENDENCY... where the packages that kernel.sh named have to be installed. If the
-# headers' package is not among them, it is unpacked below DIR.
+# Print the directory of the kernel headers to build modules against: headers.sh KERNEL PACKAGE
+# VERSION DIR DEPENDENCY... fails with one line if a dependency, as named by kernel.sh, is not
+# installed. If PACKAGE itself is not installed, it is unpacked below DIR.
 set -eu
 here=$(dirname "$0")
 # shellcheck source=scripts/lib.sh

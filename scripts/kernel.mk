@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# scripts/kernel.mk - which kernel a goal is about, and what Debian's packages have of it: the image,
-# the source and the headers. The rest of the laboratory builds on $(R), the release's directory.
+# scripts/kernel.mk - resolves KERNEL into a release, and fetches its image, source and headers from
+# Debian. Everything built for that release goes to the directory $(R).
 
 KERNEL_MK := $(B)/kernels/$(KERNEL).mk
 ifneq ($(shell scripts/kernel.sh $(KERNEL) $(KERNEL_MK) $(B)/cache && echo ok),ok)

@@ -104,8 +104,9 @@ dpkg --compare-versions "$source_version" ge "$oldest" ||
 	die "$release is of $source_version, too old for the series: use a release of" \
 	    "$oldest or newer (KERNEL=$name selects the newest that Debian offers)"
 
-# What has to be installed for the headers: their package or, where that depends on an image, whose
-# maintainer scripts are not wanted, or is of another architecture, what else it depends on.
+# The packages to install for the headers: normally the headers package itself. If that depends on an
+# image, whose maintainer scripts must not run here, or is for another architecture, it is unpacked
+# instead, and only its other dependencies are installed.
 headers=${headers%%@*}$release${headers#*@}
 depends=$(apt-cache show "$headers=$version" 2>/dev/null | sed -n 's/^Depends: //p' | head -n 1)
 case $foreign$depends in

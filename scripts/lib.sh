@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=sh
-# What the scripts for developers share: those of kvm/lib.sh, and how apt is called.
+# Shared by the scripts for developers: the functions of kvm/lib.sh, and how to call apt.
 
 # shellcheck source=kvm/lib.sh
 . "$(dirname "$0")/../kvm/lib.sh"
 
-# find_root: set $root to what a command that needs root is started with; fails
-# if there is no way.
+# find_root: set $root to the command that gives root privileges, or to nothing if they are not
+# needed. Fails if there is no such command.
 find_root() {
 	root=
 	[ "$(id -u)" -eq 0 ] || {
@@ -15,7 +15,7 @@ find_root() {
 	}
 }
 
-# apt_update: refresh the package lists, once a run. Those of foreign.sh take no root.
+# apt_update: refresh the package lists, once per run. The lists of foreign.sh need no root.
 apt_update() {
 	[ -z "${apt_updated:-}" ] || return 0
 	apt_updated=1
@@ -24,5 +24,5 @@ apt_update() {
 	[ -z "${APT_CONFIG:-}" ] || root=
 	# shellcheck disable=SC2086 # empty, or one word
 	$root apt-get -q update >/dev/null 2>&1 ||
-		step APT "that failed: going on with the lists there are"
+		step APT "that failed: using the existing lists"
 }
