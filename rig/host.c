@@ -12,10 +12,24 @@
 #include "rig/emulator.h"
 #include "rig/stream.h"
 
+/* To kill a program. */
 #define RUN_EXTRA_S 30
 #define QMP_S	    30
 /* How often a booting host is reported. */
 #define PROGRESS_S 15
+/* How much longer a limit is on the clock. */
+#define CLOCK_FACTOR 10
+/* How often the emulator's processor time is read. */
+#define SLICE_MS 1000
+
+/*
+ * A time limit, which a busy machine must not make shorter: so much of the emulator's processor
+ * time, or CLOCK_FACTOR times as much on the clock if the emulator sleeps. A limit of 0 ms never
+ * ends.
+ */
+struct limit {
+	long long ms, cpu_ms, clock_ms; /* the last two say when it ends */
+};
 
 struct host {
 	struct host_opts opts;
@@ -23,7 +37,7 @@ struct host {
 	pid_t pid;
 	struct stream channel, qmp;
 	bool alive, qmp_ready;
-	long long deadline; /* of the host's life, or NEVER */
+	struct limit life;
 	long boot_ms;
 	char release[80], vendor[16];
 	FILE *console; /* console.log, being read */
@@ -31,6 +45,54 @@ struct host {
 	int marks;
 	char lost[256];
 };
+
+/* --- time --- */
+
+/* The emulator's processor time so far, or 0 if it has ended. */
+static long long emulator_ms(const struct host *h)
+{
+	unsigned long user = 0, sys = 0;
+	char path[64], text[1024] = "", *p;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)h->pid);
+	f = h->pid > 0 ? fopen(path, "re") : NULL;
+	if (f) {
+		if (!fgets(text, sizeof(text), f))
+			text[0] = '\0';
+		fclose(f);
+	}
+	/* The process's name may contain anything. */
+	p = strrchr(text, ')');
+	if (p)
+		sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &sys);
+	return (long long)(user + sys) * 1000 / sysconf(_SC_CLK_TCK);
+}
+
+static struct limit limit(const struct host *h, long long ms)
+{
+	return (struct limit){
+		.ms = ms,
+		.cpu_ms = emulator_ms(h) + ms,
+		.clock_ms = now_ms() + ms * CLOCK_FACTOR,
+	};
+}
+
+static bool is_over(const struct host *h, const struct limit *l)
+{
+	return l->ms && (now_ms() >= l->clock_ms || emulator_ms(h) >= l->cpu_ms);
+}
+
+/* A line as of stream_line(), within the limit and the host's life. */
+static char *line_within(struct host *h, struct stream *s, size_t *len, const struct limit *l)
+{
+	char *line;
+
+	do {
+		line = stream_line(s, len, now_ms() + SLICE_MS);
+	} while (!line && errno == ETIMEDOUT && !is_over(h, l) && !is_over(h, &h->life));
+	return line;
+}
 
 /* --- the emulator --- */
 
@@ -138,13 +200,11 @@ static void host_free(struct host *h)
 /* Wait until PID 1 is ready or the time is up; report the boot now and then. */
 static char *wait_ready(struct host *h, size_t *len, long long start)
 {
-	long long deadline = start + h->emulator->boot_s * 1000LL, progress = start;
+	struct limit boot = limit(h, h->emulator->boot_s * 1000LL);
 	char last[256] = "", *line;
+	long long progress;
 
-	do {
-		progress += PROGRESS_S * 1000LL;
-		if (progress > deadline)
-			progress = deadline;
+	for (progress = start + PROGRESS_S * 1000LL;; progress += PROGRESS_S * 1000LL) {
 		line = stream_line(&h->channel, len, progress);
 		if (line || errno != ETIMEDOUT)
 			return line;
@@ -155,7 +215,9 @@ static char *wait_ready(struct host *h, size_t *len, long long start)
 		if (h->opts.progress)
 			h->opts.progress(h->opts.progress_ctx, (int)((now_ms() - start) / 1000),
 					 last);
-	} while (progress < deadline);
+		if (is_over(h, &boot))
+			break;
+	}
 	errno = ETIMEDOUT;
 	return NULL;
 }
@@ -178,7 +240,6 @@ struct host *host_start(const struct host_opts *opts, char *error, size_t size)
 	h->emulator = opts->kind == HOST_INTEL ? &emulator_bochs : &emulator_qemu;
 	h->channel.fd = -1;
 	h->qmp.fd = -1;
-	h->deadline = opts->timeout_s ? start + opts->timeout_s * 1000LL : NEVER;
 	if (access(opts->kernel, R_OK) || access(opts->initramfs, R_OK)) {
 		snprintf(error, size, "%s cannot be read: run 'make initramfs programs'",
 			 access(opts->kernel, R_OK) ? opts->kernel : opts->initramfs);
@@ -197,6 +258,7 @@ struct host *host_start(const struct host_opts *opts, char *error, size_t size)
 	h->pid = e.pid;
 	h->channel.fd = e.channel;
 	h->qmp.fd = e.qmp;
+	h->life = limit(h, opts->timeout_s * 1000LL);
 	line = wait_ready(h, &len, start);
 	if (line && line[0] == RIG_READY &&
 	    sscanf(line + 1, "%79s %15s", h->release, h->vendor) == 2) {
@@ -224,10 +286,10 @@ fail:
 
 void host_stop(struct host *h)
 {
-	long long deadline = now_ms() + h->emulator->stop_s * 1000LL;
+	struct limit stop = limit(h, h->emulator->stop_s * 1000LL);
 
 	if (h->alive && !stream_send(&h->channel, "poweroff\n", 9))
-		while (h->pid > 0 && now_ms() < deadline) {
+		while (h->pid > 0 && !is_over(h, &stop)) {
 			if (waitpid(h->pid, NULL, WNOHANG) == h->pid)
 				h->pid = 0;
 			else
@@ -317,7 +379,9 @@ static bool parse_reply(const char *line, struct host_reply *reply)
 enum host_kind host_cmd(struct host *h, const char *const *words, host_line_fn fn, void *ctx,
 			struct host_reply *reply)
 {
-	long long deadline = now_ms() + h->emulator->patience_s * 1000LL;
+	long long ms = h->emulator->patience_s * 1000LL;
+	bool stop = !strcmp(words[0], "run");
+	struct limit end;
 	char command[RIG_COMMAND], *line, why[64];
 	size_t len;
 
@@ -339,15 +403,23 @@ enum host_kind host_cmd(struct host *h, const char *const *words, host_line_fn f
 			 "9p: an Intel host cannot mount the machine's files");
 		return HOST_ERRNO;
 	}
-	if (!strcmp(words[0], "run"))
-		deadline = now_ms() + (atoi(words[1]) + RUN_EXTRA_S) * 1000LL;
+	if (stop)
+		ms = atoi(words[1]) * 1000LL;
 	else if (!strcmp(words[0], "shell"))
-		deadline = NEVER;
-	if (h->deadline != NEVER && (deadline == NEVER || deadline > h->deadline))
-		deadline = h->deadline;
+		ms = 0;
 
+	end = limit(h, ms);
 	line = stream_send(&h->channel, command, len) ? NULL : "";
-	while (line && (line = stream_line(&h->channel, &len, deadline))) {
+	while (line) {
+		line = line_within(h, &h->channel, &len, &end);
+		if (!line && errno == ETIMEDOUT && stop && !is_over(h, &h->life)) {
+			stop = false;
+			end = limit(h, RUN_EXTRA_S * 1000LL);
+			line = stream_send(&h->channel, "stop\n", 5) ? NULL : "";
+			continue;
+		}
+		if (!line)
+			break;
 		if (line[0] == RIG_REPLY && parse_reply(line + 1, reply)) {
 			if (reply->kind == HOST_STUCK)
 				lose(h, "a process survived SIGKILL");
@@ -358,7 +430,7 @@ enum host_kind host_cmd(struct host *h, const char *const *words, host_line_fn f
 	}
 	if (errno != ETIMEDOUT) {
 		lose(h, NULL);
-	} else if (deadline == h->deadline) {
+	} else if (is_over(h, &h->life)) {
 		snprintf(why, sizeof(why), "still running after %d s", h->opts.timeout_s);
 		lose(h, why);
 	} else {
@@ -437,7 +509,7 @@ static const char complaint_re[] =
 /* Log a mark and wait until it is on the console, after everything that was logged before. */
 static void sync_console(struct host *h, FILE *reader)
 {
-	long long deadline = now_ms() + h->emulator->mark_ms;
+	struct limit end = limit(h, h->emulator->mark_ms);
 	long pos = ftell(reader);
 	struct host_reply reply;
 	char mark[32], line[1024];
@@ -445,7 +517,7 @@ static void sync_console(struct host *h, FILE *reader)
 	snprintf(mark, sizeof(mark), "log mark %d", ++h->marks);
 	if (host_do(h, &reply, "mark", mark) != HOST_OK)
 		return;
-	while (now_ms() < deadline) {
+	while (!is_over(h, &end)) {
 		while (fgets(line, sizeof(line), reader))
 			if (strstr(line, mark) && strchr(line, '\n')) {
 				fseek(reader, pos, SEEK_SET);
@@ -522,11 +594,11 @@ void host_last_lines(struct host *h, int lines, host_line_fn fn, void *ctx)
 /* The reply to the last command; other lines are the greeting and events. */
 static int qmp_answer(struct host *h, char *answer, size_t size)
 {
-	long long deadline = now_ms() + QMP_S * 1000;
+	struct limit end = limit(h, QMP_S * 1000LL);
 	char *line;
 	size_t len;
 
-	while ((line = stream_line(&h->qmp, &len, deadline))) {
+	while ((line = line_within(h, &h->qmp, &len, &end))) {
 		bool error = !strncmp(line, "{\"error\"", 8);
 
 		if (!error && strncmp(line, "{\"return\"", 9))

@@ -32,7 +32,7 @@
 #define MACHINE "/machine"
 
 /* How long exiting processes may take before they count as left over. */
-#define SETTLE_MS 200
+#define SETTLE_MS 5000
 /* How long a killed process may take to exit before it counts as stuck. */
 #define KILL_MS		5000
 #define CHANNEL_WAIT_MS 10000
@@ -427,14 +427,52 @@ static bool forward(int fd, struct lines *l)
 	return n > 0;
 }
 
-/*
- * Wait for a program and forward its output, then kill all that it started.
- * fd: the non-blocking end of its output pipe, or -1. timeout_ms may be NEVER.
- */
-static int supervise(pid_t pid, int fd, long long timeout_ms, struct outcome *out)
+/* --- commands --- */
+
+static struct {
+	char buf[RIG_COMMAND];
+	size_t used, eaten;
+} input;
+
+/* Is there one already, after the last one that was read? */
+static bool is_command_waiting(void)
 {
-	long long deadline = now_ms() + timeout_ms, wait_ms = NEVER;
-	struct pollfd pfd[2] = { { .events = POLLIN }, { .fd = fd, .events = POLLIN } };
+	return memchr(input.buf + input.eaten, '\n', input.used - input.eaten);
+}
+
+/* Read the next command; power off when the machine has closed the channel. */
+static char *next_command(void)
+{
+	char *nl;
+	ssize_t n;
+
+	input.used -= input.eaten;
+	memmove(input.buf, input.buf + input.eaten, input.used);
+	while (!(nl = memchr(input.buf, '\n', input.used))) {
+		n = input.used < sizeof(input.buf) ?
+			    read(channel, input.buf + input.used, sizeof(input.buf) - input.used) :
+			    0;
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			power_off();
+		input.used += n;
+	}
+	*nl = '\0';
+	input.eaten = nl + 1 - input.buf;
+	return input.buf;
+}
+
+/*
+ * Wait for a program and forward its output, then kill all that it started. The machine may stop
+ * it when its timeout_s are up.
+ * fd: the non-blocking end of its output pipe, or -1.
+ */
+static int supervise(pid_t pid, int fd, int timeout_s, struct outcome *out)
+{
+	struct pollfd pfd[3] = { { .events = POLLIN },
+				 { .fd = fd, .events = POLLIN },
+				 { .fd = channel, .events = POLLIN } };
 	static struct lines lines; /* too large for the stack */
 	bool timeout = false;
 	int status, left;
@@ -442,15 +480,13 @@ static int supervise(pid_t pid, int fd, long long timeout_ms, struct outcome *ou
 	lines.used = 0;
 	pfd[0].fd = pidfd_open(pid, 0);
 	for (;;) {
-		if (timeout_ms != NEVER) {
-			wait_ms = deadline - now_ms();
-			if (wait_ms <= 0) {
-				timeout = true;
-				break;
-			}
-		}
-		if (poll(pfd, 2, wait_ms) < 0 && errno != EINTR)
+		if (!is_command_waiting() && poll(pfd, 3, -1) < 0 && errno != EINTR)
 			break;
+		if (is_command_waiting() || pfd[2].revents) {
+			timeout = !strcmp(next_command(), "stop");
+			if (timeout)
+				break;
+		}
 		if (pfd[1].revents && !forward(fd, &lines))
 			pfd[1].fd = -1;
 		if (pfd[0].revents)
@@ -476,7 +512,7 @@ static int supervise(pid_t pid, int fd, long long timeout_ms, struct outcome *ou
 		out->kind = RIG_STUCK;
 	} else if (timeout) {
 		out->kind = RIG_TIMEOUT;
-		out->value = timeout_ms / 1000;
+		out->value = timeout_s;
 	} else if (WIFSIGNALED(status)) {
 		out->kind = RIG_SIGNAL;
 		out->value = WTERMSIG(status);
@@ -568,7 +604,7 @@ static int do_run(char **words, struct outcome *out)
 	left = 0;
 	if (pid > 0) {
 		fcntl(pipe_out[0], F_SETFL, O_NONBLOCK);
-		left = supervise(pid, pipe_out[0], timeout_s * 1000LL, out);
+		left = supervise(pid, pipe_out[0], timeout_s, out);
 	}
 	close(pipe_out[0]);
 	return left;
@@ -610,7 +646,7 @@ static int do_shell(char **words, struct outcome *out)
 		out->value = fail(errno, "fork");
 		return 0;
 	}
-	return supervise(pid, -1, NEVER, out);
+	return supervise(pid, -1, 0, out);
 }
 
 static int do_mark(char **words)
@@ -688,29 +724,6 @@ static void open_channel(void)
 	}
 }
 
-/* Read the next command; power off when the machine has closed the channel. */
-static char *next_command(void)
-{
-	static char buf[RIG_COMMAND];
-	static size_t used, eaten;
-	char *nl;
-	ssize_t n;
-
-	used -= eaten;
-	memmove(buf, buf + eaten, used);
-	while (!(nl = memchr(buf, '\n', used))) {
-		n = used < sizeof(buf) ? read(channel, buf + used, sizeof(buf) - used) : 0;
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			power_off();
-		used += n;
-	}
-	*nl = '\0';
-	eaten = nl + 1 - buf;
-	return buf;
-}
-
 static const struct command {
 	const char *name;
 	int min_words;
@@ -744,6 +757,9 @@ static void execute(char *line)
 		return;
 	if (!strcmp(words[0], "poweroff"))
 		power_off();
+	/* It comes too late: the program has ended by itself. */
+	if (!strcmp(words[0], "stop"))
+		return;
 	for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (!strcmp(words[0], commands[i].name))
 			c = &commands[i];

@@ -39,12 +39,16 @@ static const char usage_text[] =
 	"  --mem MIB          memory (default: 1024)\n"
 	"  --cpus N           processors (default: 2)\n"
 	"  --icount           the host's clock counts instructions, 1 ns each; 1 processor\n"
+	"  --icount=busy      likewise, 2 ns each, but the time while the host is idle is this\n"
+	"                     machine's\n"
 	"  --thread multi     one emulator thread per processor\n"
 	"  --device ARGUMENT  an additional device, written as for QEMU's -device\n"
-	"  --timeout SECONDS  for the program (default: 300) or all tests together (default: 1800)\n"
+	"  --timeout SECONDS  for the program (default: 300) or all tests together (default: none)\n"
 	"  --only, --group    run only these tests\n"
+	"  --quick            leave out stock KVM with shadow paging and with tdp_mmu=0\n"
 	"  --list             print the selected runs, and run nothing\n"
-	"  --workers N        hosts at a time (default: 2, or 1 on a machine with one processor)\n"
+	"  --workers N        hosts at a time, at most 4 (default: one more than there are\n"
+	"                     processors)\n"
 	"  --name NAME        write test logs to build/logs/NAME-*, the counts of passed, failed and\n"
 	"                     skipped tests to build/logs/NAME.counts, and the single results to\n"
 	"                     build/logs/NAME.results (default: rig)\n"
@@ -108,7 +112,7 @@ static void parse(int argc, char **argv, struct settings *s, struct arguments *a
 		{ "host", required_argument, NULL, 'h' },
 		{ "mem", required_argument, NULL, 'h' },
 		{ "cpus", required_argument, NULL, 'h' },
-		{ "icount", no_argument, NULL, 'h' },
+		{ "icount", optional_argument, NULL, 'h' },
 		{ "thread", required_argument, NULL, 'h' },
 		{ "device", required_argument, NULL, 'h' },
 		{ "timeout", required_argument, NULL, 't' },
@@ -116,6 +120,7 @@ static void parse(int argc, char **argv, struct settings *s, struct arguments *a
 		{ "only", required_argument, NULL, 'o' },
 		{ "group", required_argument, NULL, 'g' },
 		{ "list", no_argument, NULL, 'l' },
+		{ "quick", no_argument, NULL, 'q' },
 		{ "workers", required_argument, NULL, 'w' },
 		{ "help", no_argument, NULL, '?' },
 		{ 0 },
@@ -165,6 +170,9 @@ static void parse(int argc, char **argv, struct settings *s, struct arguments *a
 		case 'l':
 			a->test.list = true;
 			break;
+		case 'q':
+			a->test.quick = true;
+			break;
 		case 'w':
 			a->test.workers = atoi(optarg);
 			if (a->test.workers <= 0)
@@ -175,7 +183,7 @@ static void parse(int argc, char **argv, struct settings *s, struct arguments *a
 			exit(2);
 		}
 	}
-	if (s->conf.icount && (s->conf.cpus > 1 || s->conf.multi))
+	if (s->conf.clock && (s->conf.cpus > 1 || s->conf.multi))
 		die("--icount needs one processor and one thread");
 	a->words = argv + optind;
 	find_build(s);

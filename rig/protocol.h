@@ -14,6 +14,7 @@
  *	9p					mount the machine's root, read-only, at /machine
  *	run TIMEOUT_S [VAR=value ...] PROGRAM ARGS...
  *						a PROGRAM below /machine/ runs in a chroot
+ *	stop					while it runs: its time is up; no reply of its own
  *	shell [ROWS COLUMNS]			on the console, until the shell ends
  *	mark TEXT				one line "rig: TEXT" in the kernel log
  *	poweroff				no reply

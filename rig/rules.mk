@@ -53,8 +53,9 @@ programs: $$(HOST_PROGS) $$(TOOLS) $(RIG)
 shell: initramfs $(RIG)
 	$(RIG) shell --kernel $(REL) $(if $(STOCK),--stock)
 
-# ONLY=, GROUP= and VARIANT= select tests.
-SELECT = $(if $(ONLY),--only $(ONLY)) $(if $(GROUP),--group $(GROUP)) $(if $(VARIANT),--kvm $(VARIANT))
+# ONLY=, GROUP= and VARIANT= select tests, and "make check" sets QUICK.
+SELECT = $(if $(ONLY),--only $(ONLY)) $(if $(GROUP),--group $(GROUP)) $(if $(VARIANT),--kvm $(VARIANT)) \
+	$(if $(QUICK),--quick)
 
 check-rig: initramfs programs
 	$(RIG) test --kernel $(REL) --name $(call part,rig) $(SELECT) \

@@ -10,7 +10,8 @@ struct test_run {
 	const char *table, *only, *group;
 	const char *name; /* of the logs, the counts and the results */
 	bool list;	  /* only print the tests */
-	int workers;	  /* hosts at a time; 0: two if there are as many processors */
+	bool quick;	  /* leave out stock KVM without the TDP MMU */
+	int workers;	  /* hosts at a time, at most 4; 0: one more than there are processors */
 };
 
 /* Run the tests. Returns the exit status: 0, 1 when a test failed, 2 when nothing could be run. */

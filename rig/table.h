@@ -5,6 +5,8 @@
 
 #include <stdbool.h>
 
+#include "rig/host.h"
+
 /* Which KVM a test runs on: a set. KVM_NONE: with no KVM module loaded. */
 enum {
 	KVM_NONE = 1,
@@ -74,13 +76,14 @@ void table_free(struct table *table);
 struct host_conf {
 	bool intel; /* an Intel host, in Bochs */
 	int mem_mb, cpus;
-	bool icount, multi;
+	enum host_clock clock;
+	bool multi;
 	const char *devices[HOST_EXTRA + 1]; /* arguments of -device, NULL-terminated */
 	int n_devices;
 };
 
 /*
- * Apply one word: host=amd, host=intel, mem=MIB, cpus=N, icount, thread=multi or device=ARGUMENT,
+ * Apply one word: host=amd, host=intel, mem=MIB, cpus=N, icount, icount=busy, thread=multi or device=ARGUMENT,
  * which may be repeated. Returns false for anything else.
  */
 bool host_word(struct host_conf *conf, const char *word);
