@@ -14,7 +14,9 @@ log=$work/log
 # The scripts that DKMS runs leave the reason for a failure in this file. DKMS does not pass it on.
 export KVM_PFNMAP_REASON="$work/reason"
 trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM HUP
+# Half of the modules would win over the kernel's own, and not fit them.
+now=
+trap '[ -z "$now" ] || clean "$now" >/dev/null; exit 130' INT TERM HUP
 lock
 
 # because REASON: fail, with that reason.
@@ -70,6 +72,7 @@ for release; do
 	export KVM_PFNMAP_BUILDABLE="$release"
 	echo "kvm-pfnmap: $release: building"
 	rm -f "$KVM_PFNMAP_REASON"
+	now=$release
 	if build "$release" "$headers"; then
 		sync -f "/lib/modules/$release/updates/dkms"
 		echo "kvm-pfnmap: $release: installed, used from the next load of KVM on"
@@ -79,5 +82,6 @@ for release; do
 		echo "kvm-pfnmap: $release keeps its own KVM: $why" >&2
 		clean "$release" >/dev/null
 	fi
+	now=
 done
 exit 0

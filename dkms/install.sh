@@ -58,9 +58,13 @@ install() {
 		[ ! -e "$dir" ] || die "$dir exists, but not from 'make install': move it elsewhere"
 	done
 	umask 022
+	# All or nothing.
+	trap 'uninstall; echo "kvm-pfnmap: nothing is installed" >&2' EXIT
+	trap 'exit 130' INT TERM HUP
 	mkdir -p $helpers "$source"
 	touch "$helpers/$mark" "$source/$mark"
 	files ''
+	trap - EXIT
 	"$helpers/build-all.sh"
 }
 
