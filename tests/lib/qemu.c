@@ -19,9 +19,12 @@
 
 #include "tests/lib/qemu.h"
 
-/* Time limits for the guest's boot, which takes 4 s on an idle machine, and for anything else. */
-#define UP_MS	60000
-#define WAIT_MS 40000
+/*
+ * Time limits for the guest's boot, which takes less than 3 s of the host's clock with icount=busy,
+ * and for anything else.
+ */
+#define UP_MS	15000
+#define WAIT_MS 20000
 
 /* The descriptor of the monitor's socket in QEMU. */
 #define MONITOR_FD 3
