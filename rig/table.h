@@ -83,8 +83,8 @@ struct host_conf {
 };
 
 /*
- * Apply one word: host=amd, host=intel, mem=MIB, cpus=N, icount, icount=busy, thread=multi or device=ARGUMENT,
- * which may be repeated. Returns false for anything else.
+ * Apply one word: host=amd, host=intel, mem=MIB, cpus=N, icount, icount=busy, thread=multi or
+ * device=ARGUMENT, which may be repeated. Returns false for anything else.
  */
 bool host_word(struct host_conf *conf, const char *word);
 
