@@ -385,7 +385,7 @@ static void discard_files(const struct host_opts *o)
 
 static int bochs_check(const struct host_opts *o, char *error, size_t size)
 {
-	const char *what = o->clock		 ? "--icount" :
+	const char *what = o->icount		 ? "--icount" :
 			   o->multi		 ? "--thread multi" :
 			   o->terminal		 ? "rig shell" :
 			   o->extra && *o->extra ? "--device" :

@@ -25,18 +25,12 @@ struct host;
 enum host_cpu { HOST_AMD, HOST_INTEL };
 
 /*
- * What the host's clock counts: this machine's time; instructions, 1 ns each, and no time at all
- * while the host is idle; or instructions, 2 ns each, and this machine's time while it is idle.
- */
-enum host_clock { HOST_CLOCK_MACHINE, HOST_CLOCK_ICOUNT, HOST_CLOCK_BUSY };
-
-/*
  * Called every 15 s while a host boots, with the seconds so far and the last line of its console.
  */
 typedef void (*host_progress_fn)(void *ctx, int seconds, const char *last);
 
 /*
- * How to start a host. Strings must live as long as the host. An Intel host has no 9p, and clock,
+ * How to start a host. Strings must live as long as the host. An Intel host has no 9p, and icount,
  * multi, terminal and extra are errors.
  *
  * Every time limit of this file counts the emulator's processor time, so that a busy machine does
@@ -46,13 +40,13 @@ struct host_opts {
 	enum host_cpu kind;
 	const char *kernel; /* vmlinux with a PVH entry, or bzImage */
 	const char *initramfs;
-	const char *logdir;    /* an existing directory for console.log and qemu.log or bochs.log */
-	int mem_mb;	       /* 0: 1024 */
-	int cpus;	       /* 0: 2, or 1 if instructions are counted */
-	enum host_clock clock; /* but for HOST_CLOCK_MACHINE, 1 CPU only */
-	bool multi;	       /* one emulator thread per CPU: truly concurrent, but less exact */
-	bool no_9p;	       /* do not offer the machine's root directory */
-	bool terminal;	       /* console on standard input and output, and in console.log */
+	const char *logdir; /* an existing directory for console.log and qemu.log or bochs.log */
+	int mem_mb;	    /* 0: 1024 */
+	int cpus;	    /* 0: 2, or 1 with icount */
+	bool icount;	    /* the host's clock counts instructions: 1 ns each; 1 CPU only */
+	bool multi;	    /* one emulator thread per CPU: truly concurrent, but less exact */
+	bool no_9p;	    /* do not offer the machine's root directory */
+	bool terminal;	    /* console on standard input and output, and in console.log */
 	const char *const *extra;  /* further arguments for QEMU, NULL-terminated; or NULL */
 	int timeout_s;		   /* after which the host is lost; 0: no limit */
 	host_progress_fn progress; /* or NULL */

@@ -121,7 +121,7 @@ void launch_prepare(struct launch *l, const struct settings *s, const struct hos
 		.logdir = logdir,
 		.mem_mb = conf->mem_mb,
 		.cpus = conf->cpus,
-		.clock = conf->clock,
+		.icount = conf->icount,
 		.multi = conf->multi,
 		.extra = l->extra,
 		.progress = still_booting,

@@ -39,8 +39,6 @@ static const char usage_text[] =
 	"  --mem MIB          memory (default: 1024)\n"
 	"  --cpus N           processors (default: 2)\n"
 	"  --icount           the host's clock counts instructions, 1 ns each; 1 processor\n"
-	"  --icount=busy      likewise, 2 ns each, but the time while the host is idle is this\n"
-	"                     machine's\n"
 	"  --thread multi     one emulator thread per processor\n"
 	"  --device ARGUMENT  an additional device, written as for QEMU's -device\n"
 	"  --timeout SECONDS  for the program (default: 300) or all tests together (default: none)\n"
@@ -112,7 +110,7 @@ static void parse(int argc, char **argv, struct settings *s, struct arguments *a
 		{ "host", required_argument, NULL, 'h' },
 		{ "mem", required_argument, NULL, 'h' },
 		{ "cpus", required_argument, NULL, 'h' },
-		{ "icount", optional_argument, NULL, 'h' },
+		{ "icount", no_argument, NULL, 'h' },
 		{ "thread", required_argument, NULL, 'h' },
 		{ "device", required_argument, NULL, 'h' },
 		{ "timeout", required_argument, NULL, 't' },
@@ -183,7 +181,7 @@ static void parse(int argc, char **argv, struct settings *s, struct arguments *a
 			exit(2);
 		}
 	}
-	if (s->conf.clock && (s->conf.cpus > 1 || s->conf.multi))
+	if (s->conf.icount && (s->conf.cpus > 1 || s->conf.multi))
 		die("--icount needs one processor and one thread");
 	a->words = argv + optind;
 	find_build(s);

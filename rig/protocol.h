@@ -31,6 +31,9 @@
 /* Name of the virtio-serial port. */
 #define RIG_PORT "rig"
 
+/* The 9p tag of the emulator's directory in the machine's /proc. */
+#define RIG_EMULATOR "emulator"
+
 #define RIG_READY    '!' /* once, at boot: "RELEASE VENDOR_MODULE MS_SINCE_BOOT" */
 #define RIG_OUT	     '>' /* a line of the program's output */
 #define RIG_OUT_PART '~' /* output without a line break after it (yet) */

@@ -57,7 +57,7 @@ static void __attribute__((noreturn)) exec_qemu(const struct host_opts *o, int c
 	for (i = 0; i < sizeof(common) / sizeof(common[0]); i++)
 		add(argv, &n, common[i][0], common[i][1]);
 	snprintf(mem, sizeof(mem), "%dM", o->mem_mb ? o->mem_mb : 1024);
-	snprintf(cpus, sizeof(cpus), "%d", o->cpus ? o->cpus : o->clock ? 1 : 2);
+	snprintf(cpus, sizeof(cpus), "%d", o->cpus ? o->cpus : o->icount ? 1 : 2);
 	snprintf(rig, sizeof(rig), "socket,id=rig,fd=%d", channel);
 	snprintf(mon, sizeof(mon), "socket,id=qmp,fd=%d", qmp);
 	snprintf(console, sizeof(console), "%s%s/console.log",
@@ -65,9 +65,8 @@ static void __attribute__((noreturn)) exec_qemu(const struct host_opts *o, int c
 			       "file,id=console,path=",
 		 o->logdir);
 	add(argv, &n, "-accel", o->multi ? "tcg,thread=multi" : "tcg,thread=single");
-	if (o->clock)
-		add(argv, &n, "-icount",
-		    o->clock == HOST_CLOCK_BUSY ? "shift=1,sleep=on" : "shift=0,sleep=off");
+	if (o->icount)
+		add(argv, &n, "-icount", "shift=0,sleep=off");
 	add(argv, &n, "-m", mem);
 	add(argv, &n, "-smp", cpus);
 	add(argv, &n, "-kernel", o->kernel);
@@ -81,7 +80,7 @@ static void __attribute__((noreturn)) exec_qemu(const struct host_opts *o, int c
 		append, sizeof(append),
 		"console=ttyS0 loglevel=5 panic=-1 printk.devkmsg=on tsc=reliable tsc_early_khz=%ld "
 		"no_timer_check drm_kms_helper.fbdev_emulation=0",
-		o->clock ? 1000000 : tsc_khz());
+		o->icount ? 1000000 : tsc_khz());
 	add(argv, &n, "-append", append);
 	add(argv, &n, "-chardev", rig);
 	add(argv, &n, "-chardev", mon);
@@ -92,6 +91,11 @@ static void __attribute__((noreturn)) exec_qemu(const struct host_opts *o, int c
 	if (!o->no_9p)
 		add(argv, &n, "-virtfs",
 		    "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap");
+	/* A program in the host can find out how much processor time the emulator has had. */
+	if (!o->no_9p)
+		add(argv, &n, "-virtfs",
+		    "local,path=/proc/self,mount_tag=" RIG_EMULATOR
+		    ",security_model=none,readonly=on");
 	for (i = 0; o->extra && o->extra[i] && n < MAX_ARGS - 1; i++)
 		argv[n++] = o->extra[i];
 	argv[n] = NULL;
@@ -103,7 +107,7 @@ static void __attribute__((noreturn)) exec_qemu(const struct host_opts *o, int c
 
 static int qemu_check(const struct host_opts *o, char *error, size_t size)
 {
-	if (!o->clock || (o->cpus <= 1 && !o->multi))
+	if (!o->icount || (o->cpus <= 1 && !o->multi))
 		return 0;
 	snprintf(error, size, "icount needs one processor and one thread");
 	return -1;

@@ -60,10 +60,8 @@ bool host_word(struct host_conf *conf, const char *word)
 		return number(word + 4, &conf->mem_mb);
 	if (!strncmp(word, "cpus=", 5))
 		return number(word + 5, &conf->cpus);
-	if (!strcmp(word, "icount") || !strcmp(word, "icount=busy")) {
-		conf->clock = word[6] ? HOST_CLOCK_BUSY : HOST_CLOCK_ICOUNT;
-		return true;
-	}
+	if (!strcmp(word, "icount"))
+		return conf->icount = true;
 	if (!strcmp(word, "thread=multi"))
 		return conf->multi = true;
 	if (strncmp(word, "device=", 7) || conf->n_devices == HOST_EXTRA)
@@ -74,7 +72,6 @@ bool host_word(struct host_conf *conf, const char *word)
 
 void host_conf_text(const struct host_conf *conf, char *text, int size)
 {
-	static const char *const clocks[] = { "", "icount ", "icount=busy " };
 	int n = 0, i;
 
 	text[0] = '\0';
@@ -84,7 +81,7 @@ void host_conf_text(const struct host_conf *conf, char *text, int size)
 		n += snprintf(text + n, size - n, "mem=%d ", conf->mem_mb);
 	if (conf->cpus)
 		n += snprintf(text + n, size - n, "cpus=%d ", conf->cpus);
-	n += snprintf(text + n, size - n, "%s%s", clocks[conf->clock],
+	n += snprintf(text + n, size - n, "%s%s", conf->icount ? "icount " : "",
 		      conf->multi ? "thread=multi " : "");
 	for (i = 0; i < conf->n_devices && n < size; i++)
 		n += snprintf(text + n, size - n, "device=%s ", conf->devices[i]);

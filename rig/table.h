@@ -5,8 +5,6 @@
 
 #include <stdbool.h>
 
-#include "rig/host.h"
-
 /* Which KVM a test runs on: a set. KVM_NONE: with no KVM module loaded. */
 enum {
 	KVM_NONE = 1,
@@ -76,15 +74,14 @@ void table_free(struct table *table);
 struct host_conf {
 	bool intel; /* an Intel host, in Bochs */
 	int mem_mb, cpus;
-	enum host_clock clock;
-	bool multi;
+	bool icount, multi;
 	const char *devices[HOST_EXTRA + 1]; /* arguments of -device, NULL-terminated */
 	int n_devices;
 };
 
 /*
- * Apply one word: host=amd, host=intel, mem=MIB, cpus=N, icount, icount=busy, thread=multi or
- * device=ARGUMENT, which may be repeated. Returns false for anything else.
+ * Apply one word: host=amd, host=intel, mem=MIB, cpus=N, icount, thread=multi or device=ARGUMENT,
+ * which may be repeated. Returns false for anything else.
  */
 bool host_word(struct host_conf *conf, const char *word);
 

@@ -21,7 +21,6 @@ int main(void)
 	struct buf b;
 	uint8_t c;
 
-	alarm(60);
 	buf_open(&b, &(struct pfnmap_create){ .kind = PFNMAP_MIXED, .pages = 4 });
 	buf_map(&b, KIT_RW);
 	leaked = buf_stats(&b).leaked;

@@ -12,29 +12,75 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "rig/protocol.h"
 #include "tests/lib/qemu.h"
 
 /*
- * Time limits for the guest's boot, which takes less than 3 s of the host's clock with icount=busy,
- * and for anything else.
+ * Time limits, in seconds, for the guest's boot, which takes 4 s on an idle machine, and for
+ * anything else. A busy machine must not make them shorter, so they count the emulator's processor
+ * time, and CLOCK_FACTOR times as much on the clock in case it sleeps.
  */
-#define UP_MS	15000
-#define WAIT_MS 20000
+#define UP_S	     40
+#define WAIT_S	     40
+#define CLOCK_FACTOR 10
 
 /* The descriptor of the monitor's socket in QEMU. */
 #define MONITOR_FD 3
 
-static long long now_ms(void)
+struct limit {
+	double emulator, clock; /* when it ends, in seconds */
+};
+
+static double clock_s(void)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+/* The emulator's processor time so far, from its own directory in the machine's /proc. */
+static double emulator_s(void)
+{
+	static const char *const dir = "/tmp/emulator";
+	unsigned long user, sys;
+	char text[1024], *p;
+	static int fd = -1;
+	ssize_t len;
+
+	if (fd < 0) {
+		/* It stays mounted for the tests that follow. */
+		if ((mkdir(dir, 0700) && errno != EEXIST) ||
+		    (access("/tmp/emulator/stat", F_OK) &&
+		     mount(RIG_EMULATOR, dir, "9p", MS_RDONLY, "trans=virtio,version=9p2000.L")))
+			tap_bail("cannot mount %s: %s", dir, strerror(errno));
+		fd = open("/tmp/emulator/stat", O_RDONLY | O_CLOEXEC);
+	}
+	len = fd < 0 ? -1 : pread(fd, text, sizeof(text) - 1, 0);
+	text[len > 0 ? len : 0] = '\0';
+	/* The name of the process may contain anything. */
+	p = strrchr(text, ')');
+	if (!p ||
+	    sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &sys) != 2)
+		tap_bail("the emulator's processor time cannot be read");
+	/* USER_HZ */
+	return (double)(user + sys) / 100;
+}
+
+static struct limit limit(unsigned int seconds)
+{
+	return (struct limit){ emulator_s() + seconds, clock_s() + seconds * CLOCK_FACTOR };
+}
+
+static bool is_over(const struct limit *l)
+{
+	return clock_s() >= l->clock || emulator_s() >= l->emulator;
 }
 
 void qemu_buf(struct buf *b, unsigned int order)
@@ -124,16 +170,18 @@ static void start(struct qemu *q)
  * Read a line without its line break, cut off at size; false when the time is up or the output
  * ends.
  */
-static bool read_line(int fd, char *line, size_t size, long long deadline)
+static bool read_line(int fd, char *line, size_t size, const struct limit *end)
 {
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
-	long long left;
 	size_t used = 0;
 	char c;
 
-	while ((left = deadline - now_ms()) > 0) {
-		if (poll(&pfd, 1, (int)left) <= 0)
+	for (;;) {
+		if (poll(&pfd, 1, 1000) <= 0) {
+			if (is_over(end))
+				return false;
 			continue;
+		}
 		if (read(fd, &c, 1) != 1)
 			return false;
 		if (c == '\n') {
@@ -143,16 +191,15 @@ static bool read_line(int fd, char *line, size_t size, long long deadline)
 		if (c != '\r' && used < size - 1)
 			line[used++] = c;
 	}
-	return false;
 }
 
 /*
  * Read a line from QEMU or the guest; false as for qemu_up(). After a failed KVM_RUN, QEMU keeps
  * the guest paused forever.
  */
-static bool console_line(struct qemu *q, char *line, size_t size, long long deadline)
+static bool console_line(struct qemu *q, char *line, size_t size, const struct limit *end)
 {
-	if (q->error[0] || !read_line(q->console, line, size, deadline))
+	if (q->error[0] || !read_line(q->console, line, size, end))
 		return false;
 	tap_diag("%s", line);
 	if (strncmp(line, "error: kvm run failed", 21))
@@ -163,10 +210,10 @@ static bool console_line(struct qemu *q, char *line, size_t size, long long dead
 
 bool qemu_up(struct qemu *q)
 {
-	long long deadline = now_ms() + UP_MS;
+	struct limit end = limit(UP_S);
 	char line[1024];
 
-	while (console_line(q, line, sizeof(line), deadline))
+	while (console_line(q, line, sizeof(line), &end))
 		if (!strcmp(line, GUEST_SAYS_UP))
 			return true;
 	return false;
@@ -174,10 +221,11 @@ bool qemu_up(struct qemu *q)
 
 static bool boot(struct qemu *q)
 {
+	struct limit end = limit(UP_S);
 	char greeting[1024];
 
 	start(q);
-	return read_line(q->monitor, greeting, sizeof(greeting), now_ms() + UP_MS) &&
+	return read_line(q->monitor, greeting, sizeof(greeting), &end) &&
 	       qemu_monitor(q, NULL, 0, "{\"execute\": \"qmp_capabilities\"}") && qemu_up(q);
 }
 
@@ -227,14 +275,14 @@ void qemu_tell(struct qemu *q, const char *fmt, ...)
 
 bool qemu_ask(struct qemu *q, struct did *did, const char *fmt, ...)
 {
-	long long deadline = now_ms() + WAIT_MS;
+	struct limit end = limit(WAIT_S);
 	char line[1024];
 	va_list ap;
 
 	va_start(ap, fmt);
 	tell(q, fmt, ap);
 	va_end(ap);
-	while (console_line(q, line, sizeof(line), deadline))
+	while (console_line(q, line, sizeof(line), &end))
 		if (sscanf(line, GUEST_SAYS_DID, &did->size, &did->done, &did->wrong) == 3)
 			return true;
 	*did = (struct did){ 0 };
@@ -243,10 +291,10 @@ bool qemu_ask(struct qemu *q, struct did *did, const char *fmt, ...)
 
 bool qemu_end(struct qemu *q)
 {
-	long long deadline = now_ms() + WAIT_MS;
+	struct limit end = limit(WAIT_S);
 	char line[1024];
 
-	while (console_line(q, line, sizeof(line), deadline))
+	while (console_line(q, line, sizeof(line), &end))
 		;
 	/* Its output ends shortly before the process does. */
 	for (int i = 0; i < 100 && !q->error[0] && !has_ended(q); i++)
@@ -270,11 +318,11 @@ void qemu_kill(struct qemu *q)
 /* Read the reply to the last command; events before it are dropped. */
 static bool monitor_reply(struct qemu *q, char *reply, size_t size)
 {
-	long long deadline = now_ms() + WAIT_MS;
+	struct limit end = limit(WAIT_S);
 	char line[4096];
 
 	do {
-		if (!read_line(q->monitor, line, sizeof(line), deadline)) {
+		if (!read_line(q->monitor, line, sizeof(line), &end)) {
 			snprintf(reply, size, "no reply");
 			return false;
 		}
@@ -316,11 +364,11 @@ bool qemu_monitor_fd(struct qemu *q, int fd, const char *json)
 
 bool qemu_event(struct qemu *q, const char *name)
 {
-	long long deadline = now_ms() + WAIT_MS;
+	struct limit end = limit(WAIT_S);
 	char line[4096], want[64];
 
 	snprintf(want, sizeof(want), "\"event\": \"%s\"", name);
-	while (read_line(q->monitor, line, sizeof(line), deadline))
+	while (read_line(q->monitor, line, sizeof(line), &end))
 		if (strstr(line, want))
 			return true;
 	return false;

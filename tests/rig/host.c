@@ -271,7 +271,7 @@ int main(void)
 	life_s = 7 + 2 * (int)host_boot_ms(h) / 1000;
 	host_stop(h);
 	opts = (struct host_opts){
-		.timeout_s = life_s, .clock = HOST_CLOCK_ICOUNT, .mem_mb = 512, .no_9p = true
+		.timeout_s = life_s, .icount = true, .mem_mb = 512, .no_9p = true
 	};
 	h = start(&opts);
 	RUN(h, &r, "10", "/bin/grep", "-c", "^processor", "/proc/cpuinfo");

@@ -140,7 +140,7 @@ static void refusals(void)
 	static const char *const extra[] = { "-device", "e1000", NULL };
 	struct host_opts o = options();
 
-	o.clock = HOST_CLOCK_ICOUNT;
+	o.icount = true;
 	refused(&o, "does not support --icount");
 	o = options();
 	o.multi = true;
