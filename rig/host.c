@@ -119,6 +119,42 @@ static bool panicked(struct host *h)
 	return found;
 }
 
+/* Keep what the processors of a host that is about to be killed are doing in registers.log. */
+static void keep_registers(struct host *h)
+{
+	static const char *const questions[] = { "info registers", "info lapic" };
+	char path[512], json[160], answer[RIG_LINE], *p;
+	size_t i;
+	FILE *f;
+	int cpu;
+
+	snprintf(path, sizeof(path), "%s/registers.log", h->opts.logdir);
+	f = h->qmp.fd >= 0 ? fopen(path, "we") : NULL;
+	if (!f)
+		return;
+	/* Asking for one processor too many ends it. */
+	for (cpu = 0;; cpu++)
+		for (i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
+			snprintf(json, sizeof(json),
+				 "{\"execute\":\"human-monitor-command\",\"arguments\":{"
+				 "\"command-line\":\"%s\",\"cpu-index\":%d}}",
+				 questions[i], cpu);
+			if (host_qmp(h, json, answer, sizeof(answer)))
+				goto out;
+			fprintf(f, "CPU %d, ", cpu);
+			for (p = answer; *p; p++)
+				if (!strncmp(p, "\\r\\n", 4)) {
+					fputc('\n', f);
+					p += 3;
+				} else {
+					fputc(*p, f);
+				}
+			fputc('\n', f);
+		}
+out:
+	fclose(f);
+}
+
 /* Mark the host as lost and keep the reason in h->lost. */
 static void lose(struct host *h, const char *why)
 {
@@ -147,6 +183,8 @@ static void lose(struct host *h, const char *why)
 			 WEXITSTATUS(status), h->opts.logdir, h->emulator->log);
 	else
 		snprintf(h->lost, sizeof(h->lost), "the host went down");
+	if (why && h->pid > 0)
+		keep_registers(h);
 	kill_emulator(h);
 }
 

@@ -27,6 +27,13 @@ run() {
 }
 
 trap 'trap - TERM; kill 0; exit 130' INT TERM HUP
+
+# Parts that need no kernel need not wait for the kernels' packages. If they cannot be fetched, the
+# parts that need them say so.
+for kernel in $(printf '%s\n' "$@" | sed -n 's/.*@//p' | tr ',' '\n' | awk '!seen[$0]++'); do
+	$make fetch "KERNEL=$kernel" || :
+done &
+fetching=$!
 counts=
 results=
 for part; do
@@ -34,6 +41,7 @@ for part; do
 	kernels=$(echo "${part#"$target"}" | tr '@,' '  ')
 	# shellcheck disable=SC2086 # kernels
 	set -- $kernels
+	[ $# -eq 0 ] || wait "$fetching" || :
 	if [ $# -lt 2 ]; then
 		echo "# $target${1:+, kernel $1}"
 		run "$target" "${1:-}"

@@ -41,5 +41,6 @@ SOURCE := $(B)/cache/$(SOURCE_PKG)_$(SOURCE_VERSION).tar.xz
 $(SOURCE): | $(R)/version
 	$(call LOCK,source) scripts/fetch.sh source $(SOURCE_PKG) $(SOURCE_VERSION) $@
 
-.PHONY: image
+.PHONY: image fetch
 image: $(VMLINUZ)
+fetch: $(VMLINUZ) $(SOURCE)
