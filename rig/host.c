@@ -119,39 +119,40 @@ static bool panicked(struct host *h)
 	return found;
 }
 
-/* Keep what the processors of a host that is about to be killed are doing in registers.log. */
+/* Write what the emulator's monitor says of a processor to f. Returns -1 if it does not answer. */
+static int report_processor(struct host *h, const char *question, int cpu, FILE *f)
+{
+	char json[160], answer[RIG_LINE], *line, *end;
+
+	snprintf(json, sizeof(json),
+		 "{\"execute\":\"human-monitor-command\",\"arguments\":{"
+		 "\"command-line\":\"%s\",\"cpu-index\":%d}}",
+		 question, cpu);
+	if (host_qmp(h, json, answer, sizeof(answer)))
+		return -1;
+	fprintf(f, "CPU %d, ", cpu);
+	/* JSON has the line breaks as escape sequences. */
+	for (line = answer; (end = strstr(line, "\\r\\n")); line = end + 4)
+		fprintf(f, "%.*s\n", (int)(end - line), line);
+	fprintf(f, "%s\n", line);
+	return 0;
+}
+
+/* Write to registers.log what the processors of a host that stands still are doing. */
 static void keep_registers(struct host *h)
 {
-	static const char *const questions[] = { "info registers", "info lapic" };
-	char path[512], json[160], answer[RIG_LINE], *p;
-	size_t i;
+	char path[512];
+	int cpu = 0;
 	FILE *f;
-	int cpu;
 
 	snprintf(path, sizeof(path), "%s/registers.log", h->opts.logdir);
 	f = h->qmp.fd >= 0 ? fopen(path, "we") : NULL;
 	if (!f)
 		return;
-	/* Asking for one processor too many ends it. */
-	for (cpu = 0;; cpu++)
-		for (i = 0; i < sizeof(questions) / sizeof(questions[0]); i++) {
-			snprintf(json, sizeof(json),
-				 "{\"execute\":\"human-monitor-command\",\"arguments\":{"
-				 "\"command-line\":\"%s\",\"cpu-index\":%d}}",
-				 questions[i], cpu);
-			if (host_qmp(h, json, answer, sizeof(answer)))
-				goto out;
-			fprintf(f, "CPU %d, ", cpu);
-			for (p = answer; *p; p++)
-				if (!strncmp(p, "\\r\\n", 4)) {
-					fputc('\n', f);
-					p += 3;
-				} else {
-					fputc(*p, f);
-				}
-			fputc('\n', f);
-		}
-out:
+	/* The first processor that does not exist ends it. */
+	while (!report_processor(h, "info registers", cpu, f) &&
+	       !report_processor(h, "info lapic", cpu, f))
+		cpu++;
 	fclose(f);
 }
 

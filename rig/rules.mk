@@ -56,8 +56,8 @@ shell: initramfs $(RIG)
 # ONLY=, GROUP= and VARIANT= select tests. "make check" sets QUICK to the kernel that gets most of
 # them; others get the patched modules with nested paging.
 FEW = $(and $(QUICK),$(filter-out $(QUICK),$(KERNEL)))
-SELECT = $(if $(ONLY),--only $(ONLY)) $(if $(GROUP),--group $(GROUP)) $(if $(VARIANT),--kvm $(VARIANT)) \
-	$(if $(FEW),--kvm patched --paging tdp,$(if $(QUICK),--quick))
+SELECT = $(if $(FEW),--kvm patched --paging tdp,$(if $(QUICK),--quick)) \
+	$(if $(ONLY),--only $(ONLY)) $(if $(GROUP),--group $(GROUP)) $(if $(VARIANT),--kvm $(VARIANT))
 
 check-rig: initramfs programs
 	$(if $(FEW),echo "# left out: all but the patched modules with nested paging" \

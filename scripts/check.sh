@@ -28,9 +28,9 @@ run() {
 
 trap 'trap - TERM; kill 0; exit 130' INT TERM HUP
 
-# Parts that need no kernel need not wait for the kernels' packages. If they cannot be fetched, the
-# parts that need them say so.
-for kernel in $(printf '%s\n' "$@" | sed -n 's/.*@//p' | tr ',' '\n' | awk '!seen[$0]++'); do
+# Parts that need no kernel do not wait for the kernels' packages. If a package cannot be fetched, the
+# parts that need it say so.
+for kernel in $(printf '%s\n' "$@" | sed -n 's/.*@//p' | tr ',' '\n' | sort -u); do
 	$make fetch "KERNEL=$kernel" || :
 done &
 fetching=$!
