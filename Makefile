@@ -6,8 +6,11 @@
 B := build
 VERSION := $(shell cat VERSION)
 
-# Without KERNEL=, targets use the first supported kernel, but "make check" and "make ci" use all.
-KERNELS := $(or $(KERNEL),$(shell awk '$$1 ~ /^[0-9.]+$$/ { print $$1 }' kernels.conf))
+# Without KERNEL=, targets use the kernel of this machine's release of Debian, but "make check" and
+# "make ci" use all.
+CODENAME := $(shell sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+KERNELS := $(or $(KERNEL),$(shell awk -v own=$(CODENAME) '$$1 ~ /^[0-9.]+$$/ { \
+	if ($$2 == own) print $$1; else others = others " " $$1 } END { print others }' kernels.conf))
 KERNEL := $(firstword $(KERNELS))
 
 MAKEFLAGS += --no-print-directory

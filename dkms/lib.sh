@@ -14,10 +14,10 @@ top=${here:?}
 version=$(cat "$top/VERSION")
 dkms=/var/lib/dkms/kvm-pfnmap
 
-# find_row RELEASE: set $oldest, $source and $series from the row of kernels.conf. A row with a
-# 7th column is for another architecture.
+# find_row RELEASE: set $oldest, $source and $series from the row of kernels.conf. A row with an
+# 8th column is for another architecture.
 find_row() {
-	row=$(awk -v k="$1" '!/^[ \t]*(#|$)/ && NF == 6 && k ~ "^(" $2 ")$" { print $3, $4; exit }' \
+	row=$(awk -v k="$1" '!/^[ \t]*(#|$)/ && NF == 7 && k ~ "^(" $3 ")$" { print $4, $5; exit }' \
 	      "$top/kernels.conf")
 	oldest=${row% *}
 	source=${row#* }
@@ -27,7 +27,7 @@ find_row() {
 
 # The supported series, in words.
 supported() {
-	awk '!/^[ \t]*(#|$)/ && NF == 6 { printf "%s%s", s, $1; s = ", " }' "$top/kernels.conf"
+	awk '$1 ~ /^[0-9.]+$/ { printf "%s%s", s, $1; s = ", " }' "$top/kernels.conf"
 }
 
 # headers_version HEADERS: print the Debian version of the kernel that the headers belong to.

@@ -9,7 +9,7 @@ EXPORTER_SRC := exporter/Kbuild $(wildcard exporter/*.[ch])
 $(EXPORTER): $(EXPORTER_SRC) exporter/rules.mk $(R)/version
 	printf '  %-8s %s\n' EXPORTER $@
 	mkdir -p $(@D) && cp -p $(EXPORTER_SRC) $(@D)/
-	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES \
+	$(IN) env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES \
 		make -C $(KDIR) M=$(abspath $(@D)) modules >$(@D)/build.log 2>&1 || \
 		{ cat $(@D)/build.log >&2; exit 1; }
 

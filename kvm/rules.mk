@@ -22,7 +22,7 @@ $(PREPARED): $(STOCK) $(R)/series.id VERSION
 MODULES := $(addprefix $(R)/modules/,kvm.ko kvm-amd.ko kvm-intel.ko Module.symvers)
 $(MODULES) &: $(PREPARED) kvm/build.sh
 	printf '  %-8s %s\n' KVM "$(R)/modules (about a minute)"
-	$(call LOCK,kvm) kvm/build.sh $(R)/kvm $(KDIR) $(R)/modules
+	$(call LOCK,kvm) $(IN) kvm/build.sh $(R)/kvm $(KDIR) $(R)/modules
 
 .PHONY: modules tree series check-series
 modules: $(MODULES)
@@ -34,4 +34,4 @@ series: | $(R)/version
 	$(call LOCK,tree) kvm/tree.sh save $(R)/tree $(SERIES_DIR) $(NEW_DIR)
 
 check-series: $(STOCK)
-	$(call LOCK,bisect) kvm/bisect.sh $(R)/stock $(SERIES_DIR) $(NEW_DIR) $(KDIR) $(R)/bisect
+	$(call LOCK,bisect) $(IN) kvm/bisect.sh $(R)/stock $(SERIES_DIR) $(NEW_DIR) $(KDIR) $(R)/bisect

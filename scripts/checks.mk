@@ -5,22 +5,25 @@
 # The packages of Debian that each command needs. "make deps" is the one place that installs any.
 DEPS_demo := gcc git kmod libc6-dev libdrm-dev linux-libc-dev make patch xz-utils zstd \
 	busybox-static qemu-system-x86
-DEPS_check := $(DEPS_demo) libgbm-dev libkmod-dev
+DEPS_check := $(DEPS_demo) debootstrap libgbm-dev libkmod-dev
 DEPS_ci := $(DEPS_check) bochs bochs-term bochsbios vgabios \
 	clang-format clang-tidy cppcheck mandoc perl shellcheck sparse \
-	debhelper debootstrap dpkg-dev e2fsprogs fakeroot lintian
+	debhelper dpkg-dev e2fsprogs fakeroot lintian
 I386_KERNEL := 6.1-686
+# Those that share a series with another kernel: their modules are built, and get a few tests. The
+# flavours of 6.12-bookworm are left to "make check-rig KERNEL=...".
+OTHER_KERNELS := $(shell awk 'NF == 7 && $$1 ~ /^[0-9.]+-[a-z]+$$/ { print $$1 }' kernels.conf)
 
 # FOR=demo or FOR=check installs less.
 FOR ?= ci
-DEPS_KERNELS ?= $(KERNELS) $(if $(filter ci,$(FOR)),$(I386_KERNEL))
+DEPS_KERNELS ?= $(KERNELS) $(if $(filter ci,$(FOR)),$(OTHER_KERNELS) $(I386_KERNEL))
 .PHONY: deps update
 deps:
 	for kernel in $(DEPS_KERNELS); do \
 		scripts/kernel.sh $$kernel $(B)/kernels/$$kernel.mk $(B)/cache || exit; \
 	done; \
-	scripts/deps.sh $(DEPS_$(FOR)) $$(for kernel in $(DEPS_KERNELS); do \
-		sed -n 's/^HEADERS_DEPS := //p' $(B)/kernels/$$kernel.mk; done)
+	scripts/kernel-deps.sh "$(DEPS_$(FOR))" "make kmod $(if $(filter ci,$(FOR)),sparse)" \
+		$(patsubst %,$(B)/kernels/%.mk,$(DEPS_KERNELS))
 
 update:
 	rm -f $(B)/kernels/*.mk
@@ -35,7 +38,8 @@ empty :=
 CHECK_PARTS := check-unit $(call on_all,check-rig) $(call on_all,check-build) check-runner@$(KERNEL)
 CI_PARTS := $(CHECK_PARTS) \
 	check-intel@$(subst $(empty) $(empty),$(comma),$(KERNELS)) \
-	check-rig@$(I386_KERNEL) check-install@$(KERNEL) lint check-deb $(call on_all,lint-series)
+	check-rig@$(I386_KERNEL) $(foreach k,$(OTHER_KERNELS),check-symbols@$(k) check-rig@$(k)) \
+	check-install@$(KERNEL) lint check-deb $(call on_all,lint-series)
 CHECK = +scripts/check.sh "$(MAKE)" $(B)
 
 .PHONY: demo check check-i386 ci
@@ -54,7 +58,7 @@ check-i386:
 
 ci: export CORE := 1
 ci:
-	$(MAKE) deps FOR=ci DEPS_KERNELS="$(KERNELS) $(I386_KERNEL)"
+	$(MAKE) deps FOR=ci DEPS_KERNELS="$(KERNELS) $(OTHER_KERNELS) $(I386_KERNEL)"
 	$(CHECK) $(CI_PARTS)
 
 # Not for the kernel's C, whose tables of designated initializers clang-format cannot keep;
@@ -69,9 +73,12 @@ format:
 
 ifdef REL
 
-.PHONY: check-build check-runner lint-series
+.PHONY: check-build check-symbols check-runner lint-series
 check-build: modules image $(RIG)
 	KDIR=$(KDIR) $(TAP) $(call part,build) $(filter-out %/lib.sh,$(wildcard tests/build/*.sh))
+
+check-symbols: modules image $(RIG)
+	KDIR=$(KDIR) $(TAP) $(call part,symbols) tests/build/symbols.sh
 
 check-runner: initramfs programs $(B)/bin/rig_host
 	BUILD=$(abspath $(B)) REL=$(REL) $(TAP) $(call part,runner) tests/rig/runner.sh \
@@ -94,10 +101,10 @@ $(LINT)/checkpatch.pl: $(SOURCE)
 
 $(LINT)/stock.sparse: $(STOCK) $(R)/series.id scripts/sparse.sh
 	mkdir -p $(@D) && rm -rf $(LINT)/stock && cp -Rp $(R)/stock $(LINT)/stock
-	scripts/sparse.sh $(LINT)/stock $(KDIR) $(LINT_OBJS) >$@
+	$(IN) scripts/sparse.sh $(LINT)/stock $(KDIR) $(LINT_OBJS) >$@
 
 lint-series: modules $(LINT)/checkpatch.pl $(LINT)/stock.sparse $(RIG)
-	R=$(R) KDIR=$(KDIR) SERIES_DIR=$(SERIES_DIR) NEW_DIR=$(NEW_DIR) LINT_OBJS="$(LINT_OBJS)" \
+	R=$(R) KDIR=$(KDIR) IN="$(IN)" SERIES_DIR=$(SERIES_DIR) NEW_DIR=$(NEW_DIR) LINT_OBJS="$(LINT_OBJS)" \
 		$(TAP) $(call part,lint-series) scripts/lint-series.sh
 
 endif

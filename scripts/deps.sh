@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Install Debian packages: deps.sh PACKAGE[=VERSION]... says in one line what it installs, and
 # nothing when all are there. deps.sh -n PACKAGE... only prints those that are missing, and fails if
-# there are any.
+# there are any; with INSIDE, it looks in the Debian in that directory.
 set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -18,7 +18,7 @@ missing() {
 		*)	want= ;;
 		esac
 		# shellcheck disable=SC2016 # dpkg's own variables
-		have=$(dpkg-query -W -f '${db:Status-Status} ${Version}' "${p%%=*}" 2>/dev/null) || have=
+		have=$(dpkg-query --admindir="${INSIDE:-}/var/lib/dpkg" -W -f '${db:Status-Status} ${Version}' "${p%%=*}" 2>/dev/null) || have=
 		case $have in
 		"installed ${want:-${have#* }}") ;;
 		*)	echo "$p" ;;

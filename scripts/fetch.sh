@@ -4,7 +4,7 @@
 #   fetch.sh source PACKAGE VERSION OUT    OUT becomes the package's tarball
 #   fetch.sh image PACKAGE VERSION DIR     DIR becomes the unpacked image
 #   fetch.sh headers PACKAGE VERSION DIR   DIR becomes the unpacked headers, which
-#       find the machine's /usr/lib, and a file "version"
+#       find the installed linux-kbuild, and a file "version"
 #   fetch.sh package PACKAGE '' DIR        DIR becomes the newest version, unpacked
 set -eu
 # shellcheck source=scripts/lib.sh
@@ -41,7 +41,11 @@ download() {
 case $kind in
 headers)
 	download
-	ln -s /usr/lib "$tmp/root/usr/lib"
+	mkdir -p "$tmp/root/usr/lib"
+	for name in $(find "$tmp/root/usr/src" -type l -printf '%l\n' |
+		      sed -n 's|.*/lib/\(linux-kbuild-[^/]*\).*|\1|p' | sort -u); do
+		ln -s "/usr/lib/$name" "$tmp/root/usr/lib"
+	done
 	echo "$version" >"$tmp/root/version"
 	rm -rf "$out"
 	mkdir -p "$(dirname "$out")"
@@ -67,6 +71,8 @@ package)
 	;;
 image)
 	download
+	# All modules are below /lib for those who look for them, also where /lib is a link.
+	[ -e "$tmp/root/lib" ] || ln -s usr/lib "$tmp/root/lib"
 	for modules in "$tmp"/root/lib/modules/*; do
 		depmod -b "$tmp/root" "${modules##*/}" >"$log" 2>&1 ||
 			fail "cannot run depmod for"

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Print the directory of the kernel headers to build modules against: headers.sh KERNEL PACKAGE
 # VERSION DIR DEPENDENCY... fails with one line if a dependency, as named by kernel.sh, is not
-# installed. If PACKAGE itself is not installed, it is unpacked below DIR.
+# installed. If PACKAGE itself is not installed, it is unpacked below DIR. With INSIDE, the packages
+# are those of the Debian in that directory.
 set -eu
 here=$(dirname "$0")
 # shellcheck source=scripts/lib.sh
@@ -15,7 +16,10 @@ dir=$4
 shift 4
 src=usr/src/$package
 
-if APT_CONFIG='' "$here/deps.sh" -n "$package=$version" >/dev/null; then
+if [ -n "${INSIDE:-}" ] && "$here/deps.sh" -n "$package=$version" >/dev/null; then
+	realpath "$INSIDE/$src"
+	exit 0
+elif [ -z "${INSIDE:-}" ] && APT_CONFIG='' "$here/deps.sh" -n "$package=$version" >/dev/null; then
 	echo "/$src"
 	exit 0
 fi

@@ -9,10 +9,13 @@ endif
 include $(KERNEL_MK)
 R := $(B)/$(REL)
 LOCK = scripts/locked.sh $(R)/$(1).lock
-# In front of what fetches packages that are not of this machine's architecture.
-FOREIGN := $(if $(filter-out amd64,$(ARCH)),scripts/foreign.sh $(ARCH) $(B)/cache/$(ARCH))
-KDIR := $(shell $(FOREIGN) scripts/headers.sh $(KERNEL) $(HEADERS_PKG) $(DEBIAN_VERSION) $(R)/headers \
-	$(HEADERS_DEPS))
+# In front of what fetches packages that are not of this machine's release or architecture.
+FOREIGN := $(if $(filter-out $(CODENAME)-amd64,$(DEBIAN)-$(ARCH)), \
+	scripts/foreign.sh $(ARCH) $(DEBIAN) $(B)/cache/$(DEBIAN)-$(ARCH))
+# In front of what builds modules for the kernel of another release.
+IN := $(if $(INSIDE),scripts/inside.sh $(INSIDE))
+KDIR := $(shell INSIDE=$(INSIDE) $(FOREIGN) scripts/headers.sh $(KERNEL) $(HEADERS_PKG) $(DEBIAN_VERSION) \
+	$(R)/headers $(HEADERS_DEPS))
 ifeq ($(KDIR),)
 $(error stopped)
 endif
@@ -39,7 +42,7 @@ $(VMLINUZ): $(R)/version
 
 SOURCE := $(B)/cache/$(SOURCE_PKG)_$(SOURCE_VERSION).tar.xz
 $(SOURCE): | $(R)/version
-	$(call LOCK,source) scripts/fetch.sh source $(SOURCE_PKG) $(SOURCE_VERSION) $@
+	$(call LOCK,source) $(if $(filter i386,$(ARCH)),,$(FOREIGN)) scripts/fetch.sh source $(SOURCE_PKG) $(SOURCE_VERSION) $@
 
 .PHONY: image fetch
 image: $(VMLINUZ)

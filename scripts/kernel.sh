@@ -21,7 +21,7 @@ if [ -s "$out" ] && [ -z "$(find "$conf" "$0" "$lists" -prune -newer "$out")" ];
 fi
 
 row=$(awk -v k="$kernel" '
-	!/^[ \t]*(#|$)/ && (k == $1 || k ~ "^(" $2 ")$") { print; exit }' "$conf")
+	!/^[ \t]*(#|$)/ && (k == $1 || k ~ "^(" $3 ")$") { print; exit }' "$conf")
 if [ -z "$row" ]; then
 	die "unknown kernel '$kernel': KERNEL is one of" \
 	    "$(awk '!/^[ \t]*(#|$)/ { printf "%s%s", s, $1; s = ", " }' "$conf")," \
@@ -29,14 +29,17 @@ if [ -z "$row" ]; then
 fi
 # shellcheck disable=SC2086 # the columns of the row
 set -f && set -- $row && set +f
-name=$1 pattern=$2 oldest=$3 source=$4 image=$5 headers=$6 arch=${7:-amd64}
+name=$1 debian=$2 pattern=$3 oldest=$4 source=$5 image=$6 headers=$7 arch=${8:-amd64}
 
-# From here on apt is of that architecture.
+# From here on apt is of that release of Debian and of that architecture.
+own=$(codename)
 foreign=${APT_CONFIG:-}
-if [ "$arch" != amd64 ] && [ -z "$foreign" ]; then
-	[ -z "${UPDATE:-}" ] || apt_update
-	exec "$here/foreign.sh" "$arch" "$cache/$arch" "$0" "$kernel" "$out" "$cache"
+if [ "$debian-$arch" != "$own-amd64" ] && [ -z "$foreign" ]; then
+	[ "$debian" != "$own" ] || [ -z "${UPDATE:-}" ] || apt_update
+	exec "$here/foreign.sh" "$arch" "$debian" "$cache/$debian-$arch" "$0" "$kernel" "$out" "$cache"
 fi
+any_source=
+[ "$arch" = amd64 ] || any_source=1
 
 # Prints "VERSION RELEASE" of the newest release that has an image, headers
 # and source of one version; of another architecture, image and headers.
@@ -57,7 +60,7 @@ newest() {
 	# shellcheck disable=SC2086 # package names
 	apt-cache madison $packages |
 		awk -v source="$source" -v image="$image" -v headers="$headers" \
-		    -v releases="$releases" -v any_source="$foreign" '
+		    -v releases="$releases" -v any_source="$any_source" '
 			$NF == "Sources" { next }
 			{ has[$1, $3] = 1; version[$3] = 1 }
 			function name(pattern, release) {
@@ -99,30 +102,35 @@ fi
 version=${found% *}
 release=${found#* }
 source_version=$version
-[ -z "$foreign" ] || source_version=$(newest_source)
+[ -z "$any_source" ] || source_version=$(newest_source)
 dpkg --compare-versions "$source_version" ge "$oldest" ||
 	die "$release is of $source_version, too old for the series: use a release of" \
 	    "$oldest or newer (KERNEL=$name selects the newest that Debian offers)"
 
-# The packages to install for the headers: normally the headers package itself. If that depends on an
-# image, whose maintainer scripts must not run here, or is for another architecture, it is unpacked
-# instead, and only its other dependencies are installed.
+# The packages to install for the headers: normally the headers package itself, here or in the other
+# release. If that depends on an image, whose maintainer scripts must not run here, or is for another
+# architecture, it is unpacked instead, and only its other dependencies are installed.
 headers=${headers%%@*}$release${headers#*@}
 depends=$(apt-cache show "$headers=$version" 2>/dev/null | sed -n 's/^Depends: //p' | head -n 1)
-case $foreign$depends in
-/* | *linux-image-*)
+inside=
+[ "$debian" = "$own" ] || inside=$cache/$debian
+case $any_source$depends in
+1* | *linux-image-*)
 	deps=$(echo "$depends" | tr ',' '\n' |
 		sed -n '/linux-image-/d; s/^ *\([^ ]*\)[^(]*(= \([^)]*\)).*/\1=\2/p; t; s/^ *\([^ ]*\).*/\1/p' |
 		paste -sd ' ')
-	[ -z "$foreign" ] || deps="$deps libc6-dev-i386 lib32gcc-12-dev"
+	[ -z "$any_source" ] || deps="$deps libc6-dev-i386 lib32gcc-12-dev"
 	;;
 *)	deps=$headers=$version ;;
 esac
 mkdir -p "$(dirname "$out")"
 cat >"$out.tmp" <<EOF
+NAME := $name
 REL := $release
 SERIES := ${name%%-*}
 ARCH := $arch
+DEBIAN := $debian
+INSIDE := $inside
 DEBIAN_VERSION := $version
 SOURCE_PKG := $source
 SOURCE_VERSION := $source_version

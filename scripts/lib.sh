@@ -15,6 +15,11 @@ find_root() {
 	}
 }
 
+# codename: print the name of this machine's release of Debian, or nothing.
+codename() {
+	sed -n 's/^VERSION_CODENAME=//p' /etc/os-release
+}
+
 # apt_update: refresh the package lists, once per run. The lists of foreign.sh need no root.
 apt_update() {
 	[ -z "${apt_updated:-}" ] || return 0

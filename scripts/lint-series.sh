@@ -44,7 +44,7 @@ kernel_files() {
 # What sparse does not say of stock KVM.
 sparse_series() {
 	# shellcheck disable=SC2086 # objects
-	scripts/locked.sh "$R/kvm.lock" scripts/sparse.sh "$R/kvm" "$KDIR" $LINT_OBJS \
+	scripts/locked.sh "$R/kvm.lock" ${IN:-} scripts/sparse.sh "$R/kvm" "$KDIR" $LINT_OBJS \
 		>"$work/part" 2>"$work/error" || { cat "$work/error"; return; }
 	LC_ALL=C comm -13 "$lint/stock.sparse" "$work/part"
 }
@@ -53,7 +53,7 @@ sparse_exporter() {
 	rm -rf "$lint/exporter"
 	mkdir "$lint/exporter"
 	cp exporter/Kbuild exporter/*.[ch] "$lint/exporter"
-	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES \
+	${IN:-} env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES \
 		make -C "$KDIR" M="$(realpath "$lint/exporter")" C=2 CHECK=sparse >"$work/part" 2>&1 ||
 		tail -n 3 "$work/part"
 	grep -E '(warning|error):' "$work/part" || :

@@ -31,8 +31,8 @@ $(B)/tool/kernels.c: kernels.conf tool/rules.mk
 	mkdir -p $(@D)
 	awk 'BEGIN { print "#include \"tool/parse.h\""; \
 			print "const struct kernel_line supported_kernels[] = {" } \
-		$$1 ~ /^[0-9.]+$$/ { gsub(/\\/, "&&"); \
-			printf "\t{ \"%s\", \"%s\", \"%s\" },\n", $$1, $$2, $$3 } \
+		$$1 !~ /^\#/ && NF == 7 { sub(/-.*/, "", $$1); gsub(/\\/, "&&"); \
+			printf "\t{ \"%s\", \"%s\", \"%s\" },\n", $$1, $$3, $$4 } \
 		END { print "\t{ 0 }\n};" }' kernels.conf >$@
 
 $(B)/tool/kernels.o: $(B)/tool/kernels.c

@@ -267,10 +267,15 @@ static void print_all(const struct facts *f)
 	if (s->support != SUPPORT_YES) {
 		size_t len = snprintf(text, sizeof(text), "Debian's");
 
-		for (size_t i = 0; supported_kernels[i].series && len < sizeof(text); i++)
+		for (size_t i = 0; supported_kernels[i].series && len < sizeof(text); i++) {
+			/* Rows of a series are next to each other. */
+			if (i &&
+			    !strcmp(supported_kernels[i].series, supported_kernels[i - 1].series))
+				continue;
 			len += snprintf(text + len, sizeof(text) - len, "%s %s (%s or later)",
 					i ? "," : "", supported_kernels[i].series,
 					supported_kernels[i].oldest);
+		}
 		print_wrapped("  supported", text);
 	}
 	print_module(&s->kvm, s->kvm.next.patched);

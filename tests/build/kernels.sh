@@ -5,12 +5,15 @@
 set -eu
 # shellcheck source=tests/build/lib.sh
 . tests/build/lib.sh
-plan 20
+plan 26
 
-cat >"$work/kernels.conf" <<'EOF'
+# A release of Debian that this machine does not have.
+own=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+cat >"$work/kernels.conf" <<EOF
 # a comment
-6.1  6[.]1[.]0-[0-9]+-amd64  6.1.9-1  linux-source-6.1  linux-image-@-unsigned  linux-headers-@
-6.1-686  6[.]1[.]0-[0-9]+-686  6.1.9-1  linux-source-6.1  linux-image-@-unsigned  linux-headers-@  i386
+6.1  $own  6[.]1[.]0-[0-9]+-amd64  6.1.9-1  linux-source-6.1  linux-image-@-unsigned  linux-headers-@
+6.1-686  $own  6[.]1[.]0-[0-9]+-686  6.1.9-1  linux-source-6.1  linux-image-@-unsigned  linux-headers-@  i386
+6.12  other  6[.]12[.][0-9]+[+]deb99([.][0-9]+)?-amd64  6.12.5-1  linux-source-6.12  linux-image-@-unsigned  linux-headers-@
 EOF
 
 # The newest image has no source, the next one no headers of its version.
@@ -18,6 +21,7 @@ fake apt-cache <<'EOF'
 case $1 in
 pkgnames)
 	[ -z "${APT_CONFIG:-}" ] || printf 'linux-image-6.1.0-%s-unsigned\n' 6-686 7-686 8-686
+	printf 'linux-image-6.12.%s-amd64-unsigned\n' 9+deb99 9+deb99.1 10+deb98 9+deb99-rt
 	printf 'linux-image-6.1.0-%s-unsigned\n' 9-amd64 12-amd64 11-amd64 10-amd64 12-rt-amd64 ;;
 madison)
 	shift
@@ -42,6 +46,12 @@ linux-image-6.1.0-7-686-unsigned 6.1.7-1
 linux-headers-6.1.0-7-686 6.1.7-1
 linux-image-6.1.0-6-686-unsigned 6.1.6-1
 linux-headers-6.1.0-6-686 6.1.6-1
+linux-image-6.12.9+deb99-amd64-unsigned 6.12.9-1
+linux-headers-6.12.9+deb99-amd64 6.12.9-1
+linux-image-6.12.9+deb99.1-amd64-unsigned 6.12.9-2
+linux-headers-6.12.9+deb99.1-amd64 6.12.9-2
+linux-source-6.12 6.12.9-1
+linux-source-6.12 6.12.9-2
 linux-source-6.1 6.1.15-2
 linux-source-6.1 6.1.10-1
 linux-source-6.1 6.1.9-1
@@ -58,6 +68,11 @@ show)
 esac
 EOF
 fake apt-get <<'EOF'
+if [ "$1" = indextargets ]; then
+	echo 'archive:/debian/ this main'
+	echo 'archive:/debian-security/ this-security main'
+	exit
+fi
 echo "$*" >>"$(dirname "$0")/apt-get.log"
 EOF
 
@@ -112,7 +127,8 @@ ok 'the package lists were updated once before' \
 
 resolve 6.1-686
 ok 'another architecture has lists of its own' \
-	grep -q "Dir::State::Lists \"$work/cache/i386/lists\"" "$work/cache/i386/apt.conf"
+	grep -q "Dir::State::Lists \"$work/cache/$own-i386/lists\"" "$work/cache/$own-i386/apt.conf"
+ok "and this machine's release" absent "$work/cache/$own-i386/sources.list"
 ok 'there image and headers have one version' says 6.1-686 DEBIAN_VERSION 6.1.7-1
 ok 'the source is the newest' says 6.1-686 SOURCE_VERSION 6.1.15-2
 ok 'the series is the one in front of the hyphen' says 6.1-686 SERIES 6.1
@@ -120,3 +136,16 @@ ok 'elsewhere the source has the version of the others' says 6.1 SOURCE_VERSION 
 
 resolve 6.1
 ok 'an answer is kept' test "$status" -eq 0 -a ! -s "$work/out"
+
+resolve 6.12
+ok 'a release with a point suffix is newer than one without' says 6.12 REL '6.12.9+deb99.1-amd64'
+ok 'another release of Debian has lists of its own, from the same archive' \
+	test "$(cat "$work/cache/other-amd64/sources.list")" = \
+	     "$(printf 'deb archive:/debian/%s main\n' ' other' ' other-updates')
+deb archive:/debian-security/ other-security main"
+ok 'its modules are built in a directory with that release' \
+	says 6.12 INSIDE "$work/cache/other"
+ok 'those for this release are built here' says 6.1 INSIDE ''
+run scripts/inside.sh "$work/cache/other" true
+ok 'a directory that is missing is one line with the remedy' \
+	fails_with "$work/cache/other is missing: run 'make deps'"

@@ -13,7 +13,7 @@ set -eu
 
 # newest COUNT SERIES: print "RELEASE VERSION" of the newest releases with all packages.
 newest() {
-	awk -v s="$2" '$1 == s { print $2, $3, $4 }' "$top/kernels.conf" | {
+	awk -v s="$2" '$1 == s { print $3, $4, $5 }' "$top/kernels.conf" | {
 		read -r pattern oldest package
 		count=0
 		apt-cache pkgnames linux-headers- | sed 's/^linux-headers-//' | grep -Ex "$pattern" |
@@ -240,10 +240,10 @@ set -f
 set -- $(newest 2 "$KERNEL")
 old=$1 old_version=$2 new=$3 new_version=$4
 # shellcheck disable=SC2046 # words
-set -- $(awk -v s="$KERNEL" '$1 ~ /^[0-9]/ && $1 != s { print $1, $4; exit }' "$top/kernels.conf")
+set -- $(awk -v s="$KERNEL" '$1 ~ /^[0-9]/ && $1 != s { print $1, $5; exit }' "$top/kernels.conf")
 other=$1 other_source=$2
 source=linux-source-$KERNEL
-oldest=$(awk -v s="$KERNEL" '$1 == s { print $3 }' "$top/kernels.conf")
+oldest=$(awk -v s="$KERNEL" '$1 == s { print $4 }' "$top/kernels.conf")
 # A release of this series that never existed.
 case $KERNEL in
 6.1)	ancient=6.1.0-0-amd64 ;;

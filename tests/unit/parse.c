@@ -325,13 +325,19 @@ static void our_kernels(void)
 	static const char *const yes[] = {
 		"6.1.0-56-amd64",
 		"6.1.0-9-amd64",
-		"6.12.111+deb12-amd64",
+		"6.1.0-56-cloud-amd64",
+		"6.1.0-56-rt-amd64",
+		"6.12.117+deb12-amd64",
 		"6.12.9+deb12-amd64",
+		"6.12.117+deb12.1-amd64",
+		"6.12.118+deb13-amd64",
+		"6.12.118+deb13.1-amd64",
+		"6.12.118+deb13-cloud-amd64",
+		"6.12.118+deb13.2-rt-amd64",
 	};
 	static const char *const no[] = {
 		"",
-		"6.1.0-56-cloud-amd64",
-		"6.1.0-56-rt-amd64",
+		"6.1.0-56-cloud-rt-amd64",
 		"6.1.0-56-686-pae",
 		"6.1.0-56-686",
 		"6.1.0-56-arm64",
@@ -346,12 +352,11 @@ static void our_kernels(void)
 		"6.1.0-0.deb11.21-cloud-amd64",
 		"6.1.192",
 		"6.1.192-dirty",
-		"6.12.111+deb12-cloud-amd64",
-		"6.12.111+deb12-rt-amd64",
 		"6.12.111+deb12-arm64",
 		"6.12.111+deb12+1-amd64",
-		"6.12.111+deb13-amd64",
-		"6.12.111+deb13-cloud-amd64",
+		"6.12.118+deb13.-amd64",
+		"6.12.118+deb13.1.1-amd64",
+		"6.12.118+deb14-amd64",
 		"6.12.111-amd64",
 		"6.12.12+bpo-amd64",
 		"6.10.11+bpo-amd64",
@@ -373,9 +378,11 @@ static void our_kernels(void)
 		support_is(supported_kernels, no[i], "99-1", SUPPORT_NO);
 	support_is(supported_kernels, "6.1.0-50-amd64", "6.1.176-1", SUPPORT_TOO_OLD);
 	support_is(supported_kernels, "6.1.0-56-amd64", "6.1.192-2", SUPPORT_YES);
-	support_is(supported_kernels, "6.12.111+deb12-amd64", "6.12.111-1~deb12u1", SUPPORT_YES);
-	support_is(supported_kernels, "6.12.111+deb12-amd64", "6.12.111-1~bpo12+1",
+	support_is(supported_kernels, "6.12.117+deb12-amd64", "6.12.117-1~deb12u1", SUPPORT_YES);
+	support_is(supported_kernels, "6.12.117+deb12-amd64", "6.12.117-1~bpo12+1",
 		   SUPPORT_TOO_OLD);
+	support_is(supported_kernels, "6.12.117+deb13-amd64", "6.12.117-1", SUPPORT_YES);
+	support_is(supported_kernels, "6.12.116+deb13-amd64", "6.12.116-1", SUPPORT_TOO_OLD);
 	while (last->series)
 		last++;
 	tap_ok(last - supported_kernels >= 2, "the list has %td kernels", last - supported_kernels);

@@ -142,7 +142,7 @@ ok 'which is JSON' "$IS_JSON" "$work/stdout"
 
 # Modules of kernels that do not exist.
 modules=$work/root/lib/modules
-mkdir -p "$modules/6.1.0-999-amd64/kernel" "$modules/6.1.0-999-cloud-amd64/kernel" \
+mkdir -p "$modules/6.1.0-999-amd64/kernel" "$modules/6.1.0-999-other-amd64/kernel" \
 	"$modules/6.12.999+deb12-amd64/kernel" "$modules/6.1.0-998-amd64"
 tool status
 ok 'status' ends_with 0 '^kernel       Linux '
@@ -157,7 +157,7 @@ ok 'and this version' grep -qF "\"version\": \"$(cat VERSION)\"" "$work/stdout"
 tool status --dirname "$work/root"
 ok 'status --dirname' ends_with 0 '6[.]1[.]0-999-amd64, supported'
 ok 'a kernel of another series' grep -qE '6[.]12[.]999[+]deb12-amd64, supported' "$work/stdout"
-ok 'a kernel that is not supported' grep -qE '6[.]1[.]0-999-cloud-amd64, not supported' "$work/stdout"
+ok 'a kernel that is not supported' grep -qE '6[.]1[.]0-999-other-amd64, not supported' "$work/stdout"
 ok 'no kernel that was removed' test -z "$(grep -F 6.1.0-998-amd64 "$work/stdout")"
 ok 'and no others' test "$(grep -cE ', (not )?supported' "$work/stdout")" -eq 3
 tool status --json --dirname "$work/root"
