@@ -13,6 +13,8 @@ top=${here:?}
 
 version=$(cat "$top/VERSION")
 dkms=/var/lib/dkms/kvm-pfnmap
+# What the last run did for each kernel: RELEASE.reason if it has no modules of ours, and RELEASE.log.
+state=/var/lib/kvm-pfnmap
 
 # find_row RELEASE: set $oldest, $source and $series from the row of kernels.conf. A row with an
 # 8th column is for another architecture.
@@ -72,20 +74,79 @@ module_of() {
 	return 1
 }
 
-# is_installed RELEASE HEADERS: all three modules are the files that DKMS built, have this version,
-# are for exactly this version of the kernel, and would be loaded. DKMS says "installed" without
-# checking that. The headers tell the version of a kernel that is not a package.
+# what FILE: print what identifies a module, and nothing if it is damaged. Signing, stripping or
+# compressing it changes nothing of that.
+what() {
+	modinfo -F version "$1" 2>/dev/null && modinfo -F srcversion "$1" &&
+		modinfo -F kvm_pfnmap_source "$1" && modinfo -F vermagic "$1"
+}
+
+# is_installed RELEASE HEADERS: all three modules are those that DKMS built, have this version, and
+# are for exactly this version of the kernel. DKMS says "installed" without checking that. The
+# headers tell the version of a kernel that is not a package.
 is_installed() {
 	of=$(image_version "$1")
 	[ -n "$of" ] || of=$(headers_version "$2") || of=
 	for module in kvm kvm-amd kvm-intel; do
 		installed=$(module_of "/lib/modules/$1/updates/dkms" $module) &&
 		built=$(module_of "$dkms/$version/$1/x86_64/module" $module) &&
-		cmp -s "$installed" "$built" &&
-		[ "$(modinfo -k "$1" -n $module 2>/dev/null)" = "$installed" ] &&
-		[ "$(modinfo -F version "$installed" 2>/dev/null)" = "$version" ] || return 1
+		is=$(what "$installed") && [ "$is" = "$(what "$built")" ] &&
+		[ "$(modinfo -F version "$installed")" = "$version" ] || return 1
 		[ -z "$of" ] || [ "$(modinfo -F kvm_pfnmap_source "$installed")" = "$of" ] || return 1
 	done
+}
+
+# preferred RELEASE: print why depmod prefers other modules to ours, if it does: a file outside of
+# the kernel's own directory, or a line of its configuration.
+preferred() {
+	for module in kvm kvm-amd kvm-intel; do
+		find "/lib/modules/$1" -name "$module.ko*" 2>/dev/null |
+			grep -Ev "^/lib/modules/$1/(kernel|updates/dkms)/" | sed 's/$/ is in the way/'
+	done | grep -m1 . || awk '
+		$1 == "override" && $2 ~ /^kvm(|[-_]amd|[-_]intel)$/ && $4 != "updates/dkms" {
+			print FILENAME " overrides " $2
+			found = 1
+			exit
+		}
+		END { exit !found }' /etc/depmod.d/*.conf /run/depmod.d/*.conf /lib/depmod.d/*.conf 2>/dev/null
+}
+
+# put_back RELEASE: return the kernel's own modules that DKMS has moved away to their place. A file
+# that is there is newer.
+put_back() {
+	archive=$dkms/original_module/$1
+	find "$archive" -name '*.origin' 2>/dev/null | while read -r origin; do
+		file=${origin%.origin}
+		place=$(head -n 1 "$origin")
+		case $place in
+		"/lib/modules/$1/updates/"* | "/lib/modules/$1/extra/"*) continue ;;
+		"/lib/modules/$1/"*) ;;
+		*) continue ;;
+		esac
+		[ -e "$file" ] && ! [ -e "$place" ] || continue
+		# Half a file must not win over none.
+		mkdir -p "${place%/*}" && cp -p "$file" "$place.new" && sync "$place.new" &&
+			mv -f "$place.new" "$place" ||
+			{ echo "kvm-pfnmap: $1: cannot put $place back: its copy is $file" >&2; return 1; }
+	done && rm -rf "$archive"
+}
+
+# initramfs RELEASE: make the initramfs of a kernel again if it holds modules of KVM, after those on
+# the disk have changed. A kvm.ko from there and a kvm-amd.ko from the disk must fit each other.
+initramfs() {
+	image=/boot/initrd.img-$1
+	[ -e "$image" ] || return 0
+	if command -v update-initramfs >/dev/null; then
+		holds=$(lsinitramfs "$image" 2>/dev/null | grep -m1 '/kvm[^/]*\.ko') || return 0
+		set -- update-initramfs -u -k "$1"
+	elif command -v dracut >/dev/null; then
+		holds=$(lsinitrd "$image" 2>/dev/null | grep -m1 '/kvm[^/]*\.ko') || return 0
+		set -- dracut --force "$image" "$1"
+	else
+		return 0
+	fi
+	[ -n "$holds" ] || return 0
+	"$@" >&2 9>&-
 }
 
 # has_modules RELEASE: modules of ours, or what is left of them, are installed for this kernel, or
@@ -108,6 +169,7 @@ take_away() {
 		rm -f "$place/$module".ko "$place/$module".ko.*
 	done
 	rmdir "$place" "${place%/*}" 2>/dev/null || :
+	put_back "$1" || return 1
 	[ ! -e "/lib/modules/$1/kernel" ] || depmod "$1"
 }
 
@@ -115,5 +177,6 @@ take_away() {
 clean() {
 	[ ! -e "$dkms" ] || dkms remove -m kvm-pfnmap -v "$version" -k "$1" >/dev/null 2>&1 9>&- || :
 	take_away "$1"
+	put_back "$1"
 	rm -rf "${dkms:?}/$version/$1" "${dkms:?}/$version/build" "${dkms:?}/kernel-$1-x86_64"
 }

@@ -21,10 +21,9 @@ free=$(df -Pm . | awk 'END { print $4 }')
 	die "$need_mib MiB are needed on the disk of $PWD, $free MiB are free"
 
 # The stock source first, then the patches on a copy of it: the tree appears only if all apply.
-# Nobody reads the report of inexact hunks here, so the only fuzz allowed is the one line that the
-# oldest supported 6.12 needs.
+# Nobody reads the report of inexact hunks here, so no fuzz is allowed.
 export XZ_DEFAULTS=-T0
 trap 'rm -rf stock' EXIT
 trap 'exit 130' INT TERM HUP
 kvm/prepare.sh "$(tarball)" stock
-PATCH_FUZZ=1 kvm/prepare.sh stock tree "kvm/series/$series" kvm/new "$of"
+PATCH_FUZZ=0 kvm/prepare.sh stock tree "kvm/series/$series" kvm/new "$of"

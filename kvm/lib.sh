@@ -21,6 +21,8 @@ reason() {
 	if grep -qis 'no space left' "$1" ||
 	   [ "$(df -Pk "$(dirname "$1")" | awk 'END { print $4 }')" -lt 16 ]; then
 		echo "no space left on the disk of $(dirname "$1")"
+	elif grep -qs ': not found$' "$1"; then
+		grep -m1 ': not found$' "$1"
 	else
 		grep -m1 -E '(^E:|[Ee]rror[:!]|ERROR|fatal|[Ff]ailed|[*]{3} )' "$1" || tail -n 1 "$1"
 	fi
