@@ -478,6 +478,20 @@ enum host_kind host_cmd(struct host *h, const char *const *words, host_line_fn f
 	return lost_reply(h, reply);
 }
 
+/*
+ * Does the emulator take every read of a control register for one of CR0? QEMU 9.1 and later do;
+ * the module rig_cr_reads has the details.
+ */
+static bool confuses_cr_reads(struct host *h)
+{
+	char answer[RIG_LINE], *major;
+
+	if (host_qmp(h, "{\"execute\":\"query-version\"}", answer, sizeof(answer)))
+		return false;
+	major = strstr(answer, "\"major\": ");
+	return major && atoi(major + strlen("\"major\": ")) >= 9;
+}
+
 enum host_kind host_load_kvm(struct host *h, const char *variant, const char *const *params,
 			     struct host_reply *reply)
 {
@@ -496,8 +510,12 @@ enum host_kind host_load_kvm(struct host *h, const char *variant, const char *co
 	}
 	snprintf(name, sizeof(name), "%s/%s", variant, h->vendor);
 	words[1] = name;
-	for (i = 0; params && params[i] && i < RIG_WORDS - 3; i++)
+	for (i = 0; params && params[i] && i < RIG_WORDS - 3; i++) {
 		words[2 + i] = params[i];
+		if (!strcmp(params[i], "kvm-amd.npt=0") && confuses_cr_reads(h) &&
+		    host_do(h, reply, "modprobe", "rig_cr_reads") != HOST_OK)
+			return reply->kind;
+	}
 	return host_cmd(h, words, NULL, NULL, reply);
 }
 

@@ -82,7 +82,7 @@ for m in kvm-amd kvm-intel; do
 		echo
 	done
 done >>"$deps"
-for f in "$dir"/exporter/*.ko; do
+for f in "$dir"/exporter/*.ko "$dir"/rig/*.ko; do
 	[ -f "$f" ] || continue
 	printf '%s:' "$(basename "$f" .ko)"
 	put "$f" modules

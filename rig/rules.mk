@@ -39,9 +39,17 @@ $(R)/vmlinux: $(VMLINUZ) rig/vmlinux.sh
 	printf '  %-8s %s\n' UNPACK $@
 	rig/vmlinux.sh $< $@
 
+RIG_MODULE := $(R)/rig/rig_cr_reads.ko
+RIG_MODULE_SRC := $(wildcard rig/module/*)
+$(RIG_MODULE): $(RIG_MODULE_SRC) $(R)/version
+	printf '  %-8s %s\n' KBUILD $@
+	mkdir -p $(@D) && cp -p $(RIG_MODULE_SRC) $(@D)/
+	$(call kbuild,$(@D))
+
 # A second expansion, since fragments that are included later add programs.
 .SECONDEXPANSION:
-$(R)/initramfs.cpio: rig/initramfs.sh $(H)/rig/init $(BUSYBOX) $(VMLINUZ) $$(MODULES) $$(EXPORTER) $$(HOST_PROGS)
+$(R)/initramfs.cpio: rig/initramfs.sh $(H)/rig/init $(BUSYBOX) $(VMLINUZ) $(RIG_MODULE) $$(MODULES) $$(EXPORTER) \
+		$$(HOST_PROGS)
 	printf '  %-8s %s\n' PACK $@
 	BUSYBOX=$(BUSYBOX) rig/initramfs.sh $(REL) $@ $(H)/rig/init $(HOST_PROGS)
 

@@ -47,3 +47,8 @@ $(SOURCE): | $(R)/version
 .PHONY: image fetch
 image: $(VMLINUZ)
 fetch: $(VMLINUZ) $(SOURCE)
+
+# $(call kbuild,DIR): build the modules whose sources were copied to DIR, because Kbuild writes next
+# to them. It must not see the environment of this make.
+kbuild = $(IN) env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES \
+	make -C $(KDIR) M=$(abspath $(1)) modules >$(1)/build.log 2>&1 || { cat $(1)/build.log >&2; exit 1; }

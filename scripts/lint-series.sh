@@ -33,7 +33,7 @@ patches() {
 # compat.h is the one place that may ask for the kernel's version, which checkpatch
 # then takes for a constant on the wrong side.
 kernel_files() {
-	for f in exporter/*.[ch] $(find "$NEW_DIR" -name '*.[ch]' 2>/dev/null); do
+	for f in exporter/*.[ch] rig/module/*.c $(find "$NEW_DIR" -name '*.[ch]' 2>/dev/null); do
 		case $f in
 		*/compat.h)	checkpatch --ignore LINUX_VERSION_CODE,CONSTANT_COMPARISON -f "$f" ;;
 		*)		checkpatch -f "$f" ;;
@@ -49,18 +49,21 @@ sparse_series() {
 	LC_ALL=C comm -13 "$lint/stock.sparse" "$work/part"
 }
 
-sparse_exporter() {
-	rm -rf "$lint/exporter"
-	mkdir "$lint/exporter"
-	cp exporter/Kbuild exporter/*.[ch] "$lint/exporter"
-	${IN:-} env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES \
-		make -C "$KDIR" M="$(realpath "$lint/exporter")" C=2 CHECK=sparse >"$work/part" 2>&1 ||
-		tail -n 3 "$work/part"
-	grep -E '(warning|error):' "$work/part" || :
+sparse_modules() {
+	for dir in exporter rig/module; do
+		copy=$lint/$dir
+		rm -rf "$copy"
+		mkdir -p "$copy"
+		cp "$dir"/* "$copy"
+		${IN:-} env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES \
+			make -C "$KDIR" M="$(realpath "$copy")" C=2 CHECK=sparse >"$work/part" 2>&1 ||
+			tail -n 3 "$work/part"
+		grep -E '(warning|error):' "$work/part" || :
+	done
 }
 
 plan 4
 check 'checkpatch: the patches' patches
-check 'checkpatch: the exporter and the new files of KVM' kernel_files
+check 'checkpatch: our own modules and the new files of KVM' kernel_files
 check 'sparse: the files that the series changes' sparse_series
-check 'sparse: the exporter' sparse_exporter
+check 'sparse: our own modules' sparse_modules
