@@ -132,6 +132,34 @@ static void describe_file(struct kmod_ctx *ctx, struct module_file *f)
 	kmod_module_unref(mod);
 }
 
+/*
+ * Does the kernel's own KVM map memory that is not refcounted? Those that do, since Linux 6.13, have
+ * this function, which returns a page only if it is refcounted.
+ */
+static bool needs_no_patch(struct kmod_ctx *ctx, const struct module *kvm)
+{
+	static const char wanted[] = "__kvm_faultin_pfn";
+	struct kmod_list *list = NULL, *entry;
+	struct kmod_module *mod;
+	char line[512], symbol[128];
+	bool found = false;
+	FILE *f;
+
+	f = kvm->there ? fopen("/proc/kallsyms", "re") : NULL;
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = sscanf(line, "%*s %*s %127s", symbol) == 1 && !strcmp(symbol, wanted);
+	if (f)
+		fclose(f);
+	if (found || kvm->there || kmod_module_new_from_path(ctx, kvm->next.path, &mod) < 0)
+		return found;
+	kmod_module_get_symbols(mod, &list);
+	kmod_list_foreach(entry, list) if (!strcmp(kmod_module_symbol_get_symbol(entry), wanted))
+		found = true;
+	kmod_module_symbols_free_list(list);
+	kmod_module_unref(mod);
+	return found;
+}
+
 static void find_next(struct kmod_ctx *ctx, struct module *m)
 {
 	struct kmod_module *mod;
@@ -274,6 +302,8 @@ void kvm_state_get(struct kvm_state *s, const char *dirname)
 	find_next(ctx, &s->kvm);
 	find_next(ctx, &s->vendor);
 	find_files(ctx, s);
+	if (s->support == SUPPORT_NO && needs_no_patch(ctx, &s->kvm))
+		s->support = SUPPORT_NOT_NEEDED;
 	kmod_unref(ctx);
 }
 

@@ -41,8 +41,9 @@ extern const struct kernel_line supported_kernels[];
 int compare_versions(const char *a, const char *b);
 
 enum support {
-	SUPPORT_NO,	 /* another kernel */
-	SUPPORT_TOO_OLD, /* a supported series, but before the oldest version */
+	SUPPORT_NO,	    /* another kernel */
+	SUPPORT_TOO_OLD,    /* a supported series, but before the oldest version */
+	SUPPORT_NOT_NEEDED, /* its own KVM maps such memory; kvm_state_get() finds that out */
 	SUPPORT_YES,
 };
 

@@ -27,18 +27,30 @@
 #define EFIVARS	    "/sys/firmware/efi/efivars/"
 #define SECURE_BOOT EFIVARS "SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 #define MAX_DKMS    64
-#define DKMS_MS	    10000 /* give up on dkms after this long without output */
+#define STATE	    "/var/lib/kvm-pfnmap" /* of dkms/build-all.sh */
+#define PROGRAM_MS  10000		  /* give up on a program after this long without output */
+#define LIST_SIZE   (1 << 20)
 #define MAX_KERNELS 64
 
-enum dkms { DKMS_OK, DKMS_MISSING, DKMS_FAILED };
+/* What a program of this machine had to say. */
+enum outcome { PROGRAM_OK, PROGRAM_MISSING, PROGRAM_FAILED };
+
+/* A release that has modules installed. */
+struct kernel {
+	char release[256];
+	char reason[512]; /* why it has no modules of ours; "": unknown, or it has */
+	bool patched;	  /* modprobe would load ours */
+	/* Modules of KVM that its initramfs has, which win at boot: "kvm-pfnmap", "stock", NULL */
+	const char *initramfs;
+};
 
 struct facts {
 	struct kvm_state kvm;
 	struct kvm_users users;
-	enum dkms dkms;
+	enum outcome dkms;
 	struct dkms_line lines[MAX_DKMS];
 	size_t n_lines;
-	char kernels[MAX_KERNELS][256]; /* releases that have modules installed */
+	struct kernel kernels[MAX_KERNELS];
 	size_t n_kernels;
 	const char *secure_boot; /* "on", "off", "no EFI", "unknown" */
 	char lockdown[32];	 /* "": unknown */
@@ -63,20 +75,19 @@ static bool read_all(int fd, char *text, size_t size, int timeout_ms)
 	return !n;
 }
 
-static enum dkms ask_dkms(struct facts *f)
+/* Run a program, with what it prints in text. */
+static enum outcome ask(char *const argv[], char *text, size_t size)
 {
-	static char *argv[] = { "dkms", "status", "-m", PACKAGE, NULL };
 	static char *envp[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 				"LC_ALL=C", NULL };
 	posix_spawn_file_actions_t actions;
-	char text[1 << 16], *line, *next;
 	int fds[2], err, status;
 	pid_t pid;
 
 	/* posix_spawnp() searches our own PATH, and a user's may lack sbin. */
 	setenv("PATH", envp[0] + strlen("PATH="), 1);
 	if (pipe2(fds, O_CLOEXEC))
-		return DKMS_FAILED;
+		return PROGRAM_FAILED;
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_adddup2(&actions, fds[1], STDOUT_FILENO);
@@ -86,18 +97,62 @@ static enum dkms ask_dkms(struct facts *f)
 	close(fds[1]);
 	if (err) {
 		close(fds[0]);
-		return err == ENOENT ? DKMS_MISSING : DKMS_FAILED;
+		return err == ENOENT ? PROGRAM_MISSING : PROGRAM_FAILED;
 	}
-	err = !read_all(fds[0], text, sizeof(text), DKMS_MS);
+	err = !read_all(fds[0], text, size, PROGRAM_MS);
 	close(fds[0]);
 	if (err)
 		kill(pid, SIGKILL);
-	if (waitpid(pid, &status, 0) != pid || err || status)
-		return DKMS_FAILED;
+	return waitpid(pid, &status, 0) != pid || err || status ? PROGRAM_FAILED : PROGRAM_OK;
+}
+
+static enum outcome ask_dkms(struct facts *f)
+{
+	static char *argv[] = { "dkms", "status", "-m", PACKAGE, NULL };
+	char text[1 << 16], *line, *next;
+	enum outcome outcome = ask(argv, text, sizeof(text));
+
+	if (outcome != PROGRAM_OK)
+		return outcome;
 	for (line = strtok_r(text, "\n", &next); line; line = strtok_r(NULL, "\n", &next))
 		if (f->n_lines < MAX_DKMS && parse_dkms_line(line, PACKAGE, &f->lines[f->n_lines]))
 			f->n_lines++;
-	return DKMS_OK;
+	return PROGRAM_OK;
+}
+
+/* Does modprobe find our modules? */
+static bool has_patched(const char *modules, const char *release)
+{
+	static const char *const suffixes[] = { "", ".xz", ".zst", ".gz" };
+	char path[2 * PATH_MAX];
+
+	for (size_t i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s/updates/dkms/kvm.ko%s", modules, release,
+			 suffixes[i]);
+		if (!access(path, F_OK))
+			return true;
+	}
+	return false;
+}
+
+static const char *initramfs_has(const char *dirname, const char *release)
+{
+	char image[2 * PATH_MAX], *text = calloc(1, LIST_SIZE), *kvm;
+	char *initramfs_tools[] = { "lsinitramfs", image, NULL };
+	char *dracut[] = { "lsinitrd", image, NULL };
+	const char *has = NULL;
+
+	snprintf(image, sizeof(image), "%s/boot/initrd.img-%s", dirname, release);
+	if (text && !access(image, R_OK) &&
+	    (ask(initramfs_tools, text, LIST_SIZE) == PROGRAM_OK ||
+	     ask(dracut, text, LIST_SIZE) == PROGRAM_OK)) {
+		kvm = strstr(text, "/kvm.ko");
+		if (kvm)
+			has = kvm - text > 13 && !strncmp(kvm - 13, "/updates/dkms", 13) ? PACKAGE :
+											   "stock";
+	}
+	free(text);
+	return has;
 }
 
 static void find_kernels(struct facts *f, const char *dirname)
@@ -106,14 +161,23 @@ static void find_kernels(struct facts *f, const char *dirname)
 	struct dirent **list;
 	int n;
 
-	snprintf(dir, sizeof(dir), "%s/lib/modules", dirname ? dirname : "");
+	dirname = dirname ? dirname : "";
+	snprintf(dir, sizeof(dir), "%s/lib/modules", dirname);
 	n = scandir(dir, &list, NULL, versionsort);
 	for (int i = 0; i < n; i++) {
+		struct kernel *k = &f->kernels[f->n_kernels];
 		const char *name = list[i]->d_name;
 
 		snprintf(path, sizeof(path), "%s/%s/kernel", dir, name);
-		if (name[0] != '.' && f->n_kernels < MAX_KERNELS && !access(path, F_OK))
-			snprintf(f->kernels[f->n_kernels++], sizeof(f->kernels[0]), "%s", name);
+		if (name[0] != '.' && f->n_kernels < MAX_KERNELS && !access(path, F_OK)) {
+			snprintf(k->release, sizeof(k->release), "%s", name);
+			snprintf(path, sizeof(path), "%s" STATE "/%s.reason", dirname, name);
+			if (!read_line(path, k->reason, sizeof(k->reason)))
+				k->reason[0] = '\0';
+			k->patched = has_patched(dir, name);
+			k->initramfs = initramfs_has(dirname, name);
+			f->n_kernels++;
+		}
 		free(list[i]);
 	}
 	if (n >= 0)
@@ -165,9 +229,10 @@ static struct facts *find_out(const char *dirname)
 
 static const char *support_text(enum support support)
 {
-	return support == SUPPORT_YES	  ? "supported" :
-	       support == SUPPORT_TOO_OLD ? "too old to be supported" :
-					    "not supported";
+	return support == SUPPORT_YES	     ? "supported" :
+	       support == SUPPORT_TOO_OLD    ? "too old to be supported" :
+	       support == SUPPORT_NOT_NEEDED ? "needs no patch, its own KVM maps such memory" :
+					       "not supported";
 }
 
 static void print_file(const char *label, const struct module_file *file, bool patched)
@@ -226,14 +291,20 @@ static void dkms_text(const struct facts *f, const char *release, char *text, si
 		snprintf(text, size, "none");
 }
 
+/* At boot the kernel would get one of its modules from the initramfs and the other from the disk. */
+static bool is_stale(const struct kernel *k)
+{
+	return k->initramfs && k->patched == !strcmp(k->initramfs, "stock");
+}
+
 static void print_kernels(const struct facts *f)
 {
 	char text[1024], dkms[512];
 	bool running;
 
-	if (f->dkms != DKMS_OK)
-		print_wrapped("dkms",
-			      f->dkms == DKMS_MISSING ? "not installed" : "'dkms status' failed");
+	if (f->dkms != PROGRAM_OK)
+		print_wrapped("dkms", f->dkms == PROGRAM_MISSING ? "not installed" :
+								   "'dkms status' failed");
 	for (size_t i = 0; i < f->n_lines; i++) {
 		if (f->lines[i].release[0])
 			continue;
@@ -242,15 +313,25 @@ static void print_kernels(const struct facts *f)
 		print_wrapped("dkms", text);
 	}
 	for (size_t i = 0; i < f->n_kernels; i++) {
-		running = !strcmp(f->kernels[i], f->kvm.release);
-		dkms_text(f, f->kernels[i], dkms, sizeof(dkms));
-		snprintf(text, sizeof(text), "%s%s, %s%s%s", f->kernels[i],
-			 running ? " (running)" : "",
-			 support_text(
-				 running ? f->kvm.support :
-					   kernel_support(supported_kernels, f->kernels[i], NULL)),
-			 f->dkms == DKMS_OK ? "; dkms: " : "", f->dkms == DKMS_OK ? dkms : "");
+		const struct kernel *k = &f->kernels[i];
+
+		running = !strcmp(k->release, f->kvm.release);
+		dkms_text(f, k->release, dkms, sizeof(dkms));
+		snprintf(
+			text, sizeof(text), "%s%s, %s%s%s", k->release, running ? " (running)" : "",
+			support_text(running ? f->kvm.support :
+					       kernel_support(supported_kernels, k->release, NULL)),
+			f->dkms == PROGRAM_OK ? "; dkms: " : "", f->dkms == PROGRAM_OK ? dkms : "");
 		print_wrapped(i ? "" : "installed", text);
+		if (k->reason[0])
+			print_wrapped("  reason", k->reason);
+		if (is_stale(k)) {
+			snprintf(text, sizeof(text),
+				 "has the %s kvm.ko, but the disk does not: make it again "
+				 "(update-initramfs -u -k %s, or dracut --force)",
+				 k->initramfs, k->release);
+			print_wrapped("  initramfs", text);
+		}
 	}
 }
 
@@ -264,7 +345,7 @@ static void print_all(const struct facts *f)
 	snprintf(text + strlen(text), sizeof(text) - strlen(text), ": %s",
 		 support_text(s->support));
 	print_wrapped("kernel", text);
-	if (s->support != SUPPORT_YES) {
+	if (s->support != SUPPORT_YES && s->support != SUPPORT_NOT_NEEDED) {
 		size_t len = snprintf(text, sizeof(text), "Debian's");
 
 		for (size_t i = 0; supported_kernels[i].series && len < sizeof(text); i++) {
@@ -379,9 +460,9 @@ static void write_dkms(struct json *j, const struct dkms_line *line)
 static void write_kernels(struct json *j, const struct facts *f)
 {
 	json_string(j, "dkms",
-		    f->dkms == DKMS_OK	    ? "installed" :
-		    f->dkms == DKMS_MISSING ? "not installed" :
-					      "failed");
+		    f->dkms == PROGRAM_OK      ? "installed" :
+		    f->dkms == PROGRAM_MISSING ? "not installed" :
+						 "failed");
 	json_open(j, "dkms_for_no_kernel", '[');
 	for (size_t k = 0; k < f->n_lines; k++)
 		if (!f->lines[k].release[0])
@@ -389,7 +470,8 @@ static void write_kernels(struct json *j, const struct facts *f)
 	json_close(j, ']');
 	json_open(j, "kernels", '[');
 	for (size_t i = 0; i < f->n_kernels; i++) {
-		const char *release = f->kernels[i];
+		const struct kernel *kernel = &f->kernels[i];
+		const char *release = kernel->release;
 		bool running = !strcmp(release, f->kvm.release);
 		enum support support = running ? f->kvm.support :
 						 kernel_support(supported_kernels, release, NULL);
@@ -398,6 +480,9 @@ static void write_kernels(struct json *j, const struct facts *f)
 		json_string(j, "release", release);
 		json_bool(j, "running", running);
 		json_bool(j, "supported", support == SUPPORT_YES);
+		json_string(j, "reason", kernel->reason[0] ? kernel->reason : NULL);
+		json_string(j, "modules", kernel->patched ? PACKAGE : "stock");
+		json_string(j, "initramfs", kernel->initramfs);
 		json_open(j, "dkms", '[');
 		for (size_t k = 0; k < f->n_lines; k++)
 			if (!strcmp(f->lines[k].release, release))

@@ -136,9 +136,10 @@ static void advise_refused(const struct kvm_state *s, char *text, size_t size)
 		snprintf(text, size,
 			 "update the kernel, which is too old for kvm-pfnmap, then install "
 			 "kvm-pfnmap-dkms");
-	else if (release_at_least(s->release, 6, 13))
+	else if (s->support == SUPPORT_NOT_NEEDED)
 		snprintf(text, size,
-			 "Linux 6.13 and later should map it: please report this output");
+			 "this kernel's own KVM should map it, as Linux 6.13 and later do: please "
+			 "report this output to its developers");
 	else
 		snprintf(text, size,
 			 "run Linux 6.13 or later, or a kernel that kvm-pfnmap "

@@ -143,11 +143,19 @@ ok 'which is JSON' "$IS_JSON" "$work/stdout"
 # Modules of kernels that do not exist.
 modules=$work/root/lib/modules
 mkdir -p "$modules/6.1.0-999-amd64/kernel" "$modules/6.1.0-999-other-amd64/kernel" \
-	"$modules/6.12.999+deb12-amd64/kernel" "$modules/6.1.0-998-amd64"
+	"$modules/6.12.999+deb12-amd64/kernel" "$modules/6.1.0-998-amd64" \
+	"$work/root/var/lib/kvm-pfnmap"
+echo 'headers are "missing"' >"$work/root/var/lib/kvm-pfnmap/6.1.0-999-amd64.reason"
 tool status
 ok 'status' ends_with 0 '^kernel       Linux '
-ok 'shows what is supported' grep -qE 'supported' "$work/stdout"
+ok 'shows what is supported' grep -qE 'supported|needs no patch' "$work/stdout"
 ok 'and whether to reload' grep -qE '^reload       (possible|not now): ' "$work/stdout"
+# Linux 6.13 and later have this function.
+if grep -q ' __kvm_faultin_pfn' /proc/kallsyms; then
+	ok 'this kernel needs no patch' grep -q '^kernel  .*: needs no patch, ' "$work/stdout"
+else
+	ok 'this kernel may need a patch' test -z "$(grep 'needs no patch' "$work/stdout")"
+fi
 tool status --json
 ok 'status --json' ends_with 0 '^  "kernel": \{$'
 ok 'is JSON' "$IS_JSON" "$work/stdout"
@@ -160,8 +168,12 @@ ok 'a kernel of another series' grep -qE '6[.]12[.]999[+]deb12-amd64, supported'
 ok 'a kernel that is not supported' grep -qE '6[.]1[.]0-999-other-amd64, not supported' "$work/stdout"
 ok 'no kernel that was removed' test -z "$(grep -F 6.1.0-998-amd64 "$work/stdout")"
 ok 'and no others' test "$(grep -cE ', (not )?supported' "$work/stdout")" -eq 3
+ok 'the reason why one has no modules' grep -q '^  reason     headers are "missing"$' "$work/stdout"
+ok 'and none for others' test "$(grep -c '^  reason' "$work/stdout")" -eq 1
 tool status --json --dirname "$work/root"
 ok 'status --json --dirname' ends_with 0 '"release": "6[.]1[.]0-999-amd64"'
+ok 'with the reason' grep -qF '"reason": "headers are \"missing\""' "$work/stdout"
+ok 'and its modules' grep -qF '"modules": "stock"' "$work/stdout"
 ok 'is JSON' "$IS_JSON" "$work/stdout"
 mkdir -p "$modules/$(printf 'a"\\\n\377')/kernel"
 tool status --json "--dirname=$work/root"
