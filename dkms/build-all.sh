@@ -83,16 +83,19 @@ is_signed() {
 	done
 }
 
-# buildable RELEASE HEADERS: this is not about DKMS, but the kernel and its packages.
+# buildable RELEASE HEADERS: everything is there, and the kernel would load the modules. The reason, if
+# not, is a whole sentence.
 buildable() {
 	"$here/buildable.sh" "$1" "$2" 2>/dev/null || return 1
-	why=$(preferred "$1") || return 0
-	because "$1 would not load them: $why"
+	if why=$(preferred "$1"); then
+		because "$1 keeps its own KVM, and would not load other modules: $why"
+	elif ! may_load; then
+		because "$1 keeps its own KVM: $(cat "$KVM_PFNMAP_REASON")"
+	fi
 }
 
 # build RELEASE HEADERS: DKMS reports success even if there was no room for the modules.
 build() {
-	may_load &&
 	dkms build -m kvm-pfnmap -v "$version" -k "$1" >"$log" 2>&1 9>&- &&
 	is_signed "$1" && may_load &&
 	dkms install -m kvm-pfnmap -v "$version" -k "$1" >"$log" 2>&1 9>&- &&
@@ -120,7 +123,11 @@ for release; do
 	[ -e "/lib/modules/$release/kernel" ] || continue
 	put_back "$release"
 	if is_installed "$release" "$headers"; then
-		rm -f "$state/$release.reason"
+		if why=$(preferred "$release"); then
+			keeps "$release" "$release has the modules, but does not load them: $why"
+		else
+			rm -f "$state/$release.reason"
+		fi
 		continue
 	fi
 	# Remove the rest of an interrupted run, and modules for another version of this kernel.

@@ -7,8 +7,10 @@
  * unload a module that is in use, so either nothing has changed yet or the old modules can return.
  */
 #include <errno.h>
-#include <libkmod.h>
 #include <fcntl.h>
+#include <glob.h>
+#include <libkmod.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -93,13 +95,42 @@ static int restore(struct reload *r, const char *kvm, const char *vendor)
 	return ret;
 }
 
+/* The certificate of the key that DKMS signs with; the last file that sets it counts. */
+static void certificate(char *path, size_t size)
+{
+	char line[PATH_MAX + 64], value[PATH_MAX];
+	glob_t files;
+	FILE *f;
+
+	snprintf(path, size, "/var/lib/dkms/mok.pub");
+	glob("/etc/dkms/framework.conf", 0, NULL, &files);
+	glob("/etc/dkms/framework.conf.d/*.conf", GLOB_APPEND, NULL, &files);
+	for (size_t i = 0; i < files.gl_pathc; i++) {
+		f = fopen(files.gl_pathv[i], "re");
+		while (f && fgets(line, sizeof(line), f))
+			if (sscanf(line, " mok_certificate=%*[\"']%4095[^\"' \n]", value) == 1 ||
+			    sscanf(line, " mok_certificate=%4095[^\"' \n]", value) == 1)
+				snprintf(path, size, "%s", value);
+		if (f)
+			fclose(f);
+	}
+	globfree(&files);
+}
+
 /* Advice for an error. */
 static const char *explain(int err)
 {
-	return err == -EBUSY	    ? "" :
-	       err == -EKEYREJECTED ? "; their signing key is not enrolled: run mokutil --import "
-				      "/var/lib/dkms/mok.pub, then reboot" :
-				      "; see dmesg";
+	static char text[PATH_MAX + 128];
+	char path[PATH_MAX];
+
+	if (err == -EBUSY)
+		return "";
+	if (err != -EKEYREJECTED)
+		return "; see dmesg";
+	certificate(path, sizeof(path));
+	snprintf(text, sizeof(text),
+		 "; their signing key is not enrolled: run mokutil --import %s, then reboot", path);
+	return text;
 }
 
 static enum exit_code put_back(struct reload *r, const char *what, int err)

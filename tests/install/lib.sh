@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=sh disable=SC2034 # the variables are for the tests
-# A Debian 12 in a directory ($root), made from a cached one: run commands in it, and boot it in an
-# emulated AMD host. Nothing on this machine changes.
+# A Debian in a directory ($root), of the release that the kernel belongs to, made from a cached one:
+# run commands in it, and boot it in an emulated AMD host. Nothing on this machine changes.
 
 top=$(realpath "$(dirname "$0")/../..")
 version=$(cat "$top/VERSION")
-cache=$top/build/cache/install
-tar=$cache/base-$(cksum <"$top/tests/install/lib.sh" | cut -d ' ' -f 1).tar
+codename=$(awk -v k="$KERNEL" '$1 == k { print $2 }' "$top/kernels.conf")
+cache=$top/build/cache/install-$codename
+tar=$cache/base-$(cat "$top/tests/install/lib.sh" "$top/scripts/debian.sh" | cksum | cut -d ' ' -f 1).tar
 work=$top/build/install-$KERNEL
 root=$work/root
 number=0
@@ -94,33 +95,21 @@ apt_install() {
 	run apt-get -q -y --no-install-recommends --allow-downgrades install "$@"
 }
 
-# Make the cached Debian, with the packages that an administrator's machine has anyway, from the
-# archives that this machine uses.
+# Make the cached Debian, with the packages that an administrator's machine has anyway.
 make_base() {
 	[ ! -s "$tar" ] || return 0
 	mkdir -p "$cache/archives"
 	rm -f "$cache"/base*.tar
 	base=$cache/new
-	rm -rf --one-file-system "$base"
-	apt-get indextargets --format "\$(REPO_URI) \$(RELEASE) \$(COMPONENT)" \
-		'Created-By: Packages' | grep -E ' bookworm' >"$cache/sources"
-	mirror=$(awk '$2 == "bookworm" { print $1; exit }' "$cache/sources")
-	debootstrap --variant=minbase --cache-dir="$cache/archives" bookworm "$base" "$mirror" \
-		>"$cache/log" 2>&1 ||
+	"$top/scripts/debian.sh" "$codename" "$base" >"$cache/log" 2>&1 ||
 		{ tail -n 1 "$cache/log"; exit 1; }
-	sed 's/^/deb /' "$cache/sources" >"$base/etc/apt/sources.list"
 	cat >"$base/etc/apt/apt.conf.d/99check" <<'END'
 APT::Keep-Downloaded-Packages "true";
 Binary::apt::APT::Keep-Downloaded-Packages "true";
 Dpkg::Use-Pty "0";
 DPkg::Path "/usr/lib/ccache:/usr/sbin:/usr/bin:/sbin:/bin";
-DPkg::Options { "--force-unsafe-io"; };
 END
-	printf '#!/bin/sh\nexit 101\n' >"$base/usr/sbin/policy-rc.d"
-	chmod 755 "$base/usr/sbin/policy-rc.d"
-	cp /etc/resolv.conf "$base/etc"
 	mount_root "$base"
-	into "$base" apt-get -q update >>"$cache/log" 2>&1
 	into "$base" apt-get -q -y --no-install-recommends install dkms initramfs-tools zstd \
 		xz-utils openssl libc6-dev ccache >>"$cache/log" 2>&1 ||
 		{ tail -n 1 "$cache/log"; exit 1; }
