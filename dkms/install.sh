@@ -11,6 +11,8 @@ cd "$(dirname "$0")/.."
 version=$(cat VERSION)
 helpers=/usr/lib/kvm-pfnmap
 source=/usr/src/kvm-pfnmap-$version
+# Where systemd finds what a boot starts.
+wants=/usr/lib/systemd/system/multi-user.target.wants
 # The file that marks a directory as made by "make install".
 mark=made-by-make-install
 
@@ -24,6 +26,11 @@ files() {
 		mkdir -p "$1${place%/*}"
 		case $file in
 		*.in)	sed "s/@VERSION@/$version/g" "$file" >"$1$place" ;;
+		*.service)
+			cp "$file" "$1$place"
+			mkdir -p "$1$wants"
+			ln -sf "../${place##*/}" "$1$wants"
+			;;
 		*)	cp -R "$file" "$1$place" ;;
 		esac
 	done
@@ -49,7 +56,9 @@ uninstall() {
 		[ ! -e "$dir/$mark" ] || rm -rf "$dir"
 	done
 	list | while read -r file place; do
-		[ "$file" != dkms/hook ] || rm -f "$place"
+		case $file in
+		dkms/hook | *.service) rm -f "$place" "$wants/${place##*/}" ;;
+		esac
 	done
 }
 

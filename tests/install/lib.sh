@@ -132,8 +132,8 @@ make_root() {
 	mount_root "$root"
 }
 
-# boot RELEASE: boot this Debian with that kernel and its initramfs. With a second processor, the
-# guests of QEMU would hang more often.
+# boot RELEASE [INIT]: boot this Debian with that kernel and its initramfs. With a second processor,
+# the guests of QEMU would hang more often.
 boot() {
 	note "boot $1"
 	cp "$top/build/host/pages" "$root/usr/local/bin"
@@ -146,7 +146,7 @@ boot() {
 	status=0
 	timeout 300 qemu-system-x86_64 -accel tcg,thread=single -cpu EPYC -m 1G -smp 1 \
 		-kernel "$root/boot/vmlinuz-$1" -initrd "$root/boot/initrd.img-$1" \
-		-append 'root=/dev/vda rw init=/usr/local/sbin/init.sh console=ttyS0 quiet tsc=reliable' \
+		-append "root=/dev/vda rw init=${2:-/usr/local/sbin/init.sh} console=ttyS0 quiet tsc=reliable" \
 		-drive "file=$work/disk,format=raw,if=virtio,cache=unsafe" -device VGA \
 		-display none -serial stdio -monitor none -no-reboot -nic none \
 		</dev/null >"$work/serial" 2>>"$work/log" || status=$?

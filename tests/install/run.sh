@@ -327,9 +327,10 @@ case $KERNEL in
 *)	ancient=$KERNEL.0+deb13-amd64 ;;
 esac
 set +f
-deb=$top/build/deb/kvm-pfnmap-dkms_${version}_all.deb
+deb=$(echo "$top"/build/deb/kvm-pfnmap-dkms_*_all.deb)
 package=/tmp/${deb##*/}
-tool=/tmp/kvm-pfnmap_${version}_amd64.deb
+tool=$(echo "$top"/build/deb/kvm-pfnmap_*_amd64.deb)
+tool=/tmp/${tool##*/}
 src=$root/usr/src/kvm-pfnmap-$version
 lib=$root/usr/lib/kvm-pfnmap
 hooks='/etc/kernel/postinst.d/dkms-kvm-pfnmap /etc/kernel/header_postinst.d/dkms-kvm-pfnmap'
@@ -446,6 +447,24 @@ again "$old"
 ok 'another version of the source is one line with the package' \
 	one_line "^kvm-pfnmap: $old keeps its own KVM: apt install $source=$old_version"
 ok 'and the kernel keeps its own' stock "$old"
+if [ -z "${CORE:-}" ]; then
+	apt_install systemd
+	cat >"$root/usr/lib/systemd/system/report.service" <<'END'
+[Unit]
+After=kvm-pfnmap.service
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'journalctl --sync; journalctl -b -p warning -t kvm-pfnmap >/dev/ttyS0'
+ExecStart=/bin/sh -c 'sleep 1; systemctl poweroff --force --force'
+END
+	ln -s ../report.service "$root/usr/lib/systemd/system/multi-user.target.wants"
+	boot "$old" /usr/lib/systemd/systemd
+	cp "$work/console" "$work/out"
+	ok 'and the journal says at boot why' \
+		says "kvm-pfnmap\[[0-9]*\]: $old keeps its own KVM: apt install"
+	rm "$root/usr/lib/systemd/system/report.service" \
+		"$root/usr/lib/systemd/system/multi-user.target.wants/report.service"
+fi
 mv "$root/lib/modules/$old/build" "$work/build"
 build_all "$old"
 ok 'all that is missing is one line' \
