@@ -51,6 +51,7 @@ help:
 #? make tree           build/<release>/tree: stock source in git, the series on top
 #? make series         write the tree's commits back to kvm/series
 #? make check-series   build every prefix of the series
+#? make check-sources  apply the series to every version that Debian offers
 #? make lint-series    checkpatch and sparse for the patches and the exporter
 #?
 #? make check-rig      run the tests in an AMD-V host (ONLY=, GROUP=, VARIANT= select)

@@ -39,7 +39,7 @@ CHECK_PARTS := check-unit $(call on_all,check-rig) $(call on_all,check-build) ch
 CI_PARTS := $(CHECK_PARTS) \
 	check-intel@$(subst $(empty) $(empty),$(comma),$(KERNELS)) \
 	check-rig@$(I386_KERNEL) $(foreach k,$(OTHER_KERNELS),check-symbols@$(k) check-rig@$(k)) \
-	check-install@$(KERNEL) lint check-deb $(call on_all,lint-series)
+	$(call on_all,check-install) lint check-deb $(call on_all,check-sources) $(call on_all,lint-series)
 CHECK = +scripts/check.sh "$(MAKE)" $(B)
 
 .PHONY: demo check check-i386 ci
@@ -73,12 +73,16 @@ format:
 
 ifdef REL
 
-.PHONY: check-build check-symbols check-runner lint-series
+.PHONY: check-build check-symbols check-sources check-runner lint-series
 check-build: modules image $(RIG)
 	KDIR=$(KDIR) $(TAP) $(call part,build) $(filter-out %/lib.sh,$(wildcard tests/build/*.sh))
 
 check-symbols: modules image $(RIG)
 	KDIR=$(KDIR) $(TAP) $(call part,symbols) tests/build/symbols.sh
+
+check-sources: $(RIG)
+	NAME=$(NAME) SOURCE_PKG=$(SOURCE_PKG) SERIES_DIR=$(SERIES_DIR) CACHE=$(B)/cache \
+		$(FOREIGN) $(TAP) $(call part,sources) scripts/check-sources.sh
 
 check-runner: initramfs programs $(B)/bin/rig_host
 	BUILD=$(abspath $(B)) REL=$(REL) $(TAP) $(call part,runner) tests/rig/runner.sh \
