@@ -11,6 +11,7 @@ here=$(dirname "$0")
 . "$here/lib.sh"
 
 umask 022
+lock
 if ! { mkdir -p "$state" && : >"$state/log"; } 2>/dev/null; then
 	echo "kvm-pfnmap: nothing is built, because $state cannot be written to:" \
 		"then run $here/build-all.sh" >&2
@@ -22,8 +23,7 @@ export KVM_PFNMAP_REASON="$state/reason"
 trap 'rm -f "$log" "$KVM_PFNMAP_REASON"' EXIT
 # Half of the modules would win over the kernel's own, and not fit them.
 now=
-trap '[ -z "$now" ] || clean "$now" >/dev/null; exit 130' INT TERM HUP
-lock
+trap '[ -z "$now" ] || { clean "$now"; settle "$now"; } >/dev/null; exit 130' INT TERM HUP
 
 # because REASON: fail, with that reason.
 because() {
@@ -37,15 +37,20 @@ enforced() {
 	efi=/sys/firmware/efi/efivars
 	byte() { od -An -tu1 -j4 -N1 "$efi/$1" 2>/dev/null | tr -d ' '; }
 	grep -qs Y /sys/module/module/parameters/sig_enforce && return
+	grep -Eqs '\[(integrity|confidentiality)\]' /sys/kernel/security/lockdown && return
 	[ "$(byte SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c)" = 1 ] &&
 		[ "$(byte MokSBStateRT-605dab50-e046-4300-abb6-3dd810dd8b23)" != 1 ]
 }
 
-# The certificate of the key that DKMS signs with.
+# certificate RELEASE: print the file with that of the key that DKMS signs with, which it finds like
+# this.
 certificate() {
-	cat /etc/dkms/framework.conf /etc/dkms/framework.conf.d/*.conf 2>/dev/null |
-		sed -n "s/^[ \t]*mok_certificate=//p" | tail -n 1 | tr -d "\"'" | grep . ||
-		echo /var/lib/dkms/mok.pub
+	# shellcheck disable=SC2016 # for bash, as DKMS
+	bash -c 'kernelver=$1
+		for conf in /etc/dkms/framework.conf /etc/dkms/framework.conf.d/*.conf; do
+			[ ! -e "$conf" ] || . "$conf"
+		done
+		echo "${mok_certificate:-/var/lib/dkms/mok.pub}"' bash "$1" 2>/dev/null
 }
 
 # trusted CERTIFICATE: the running kernel has it in one of its keyrings, or will have it at the next
@@ -55,54 +60,62 @@ trusted() {
 	     tail -n 1 | tr -d ' :' | tr A-F a-f)
 	{ [ -n "$id" ] &&
 	  grep -qi "asymmetri.*: X509\.[^ ]* ${id#"${id%????????}"} " /proc/keys; } ||
-		mokutil --test-key "$1" 2>/dev/null |
+		mokutil --test-key "$1" 2>&1 |
 			grep -Eq 'is already (enrolled|in db|in the built-in trusted keyring)'
 }
 
-# may_load: where signatures are enforced, modules signed with a key that the kernel does not trust
-# would leave the machine without KVM. DKMS makes its key when it builds for the first time.
+# may_load RELEASE: where signatures are enforced, modules signed with a key that the kernel does not
+# trust would leave the machine without KVM.
 may_load() {
-	enforced && [ -e "$(certificate)" ] || return 0
-	trusted "$(certificate)" && return
-	if command -v mokutil >/dev/null; then
+	enforced || return 0
+	key=$(certificate "$1")
+	if [ ! -e "$key" ]; then
+		because "Secure Boot is on, and the certificate of DKMS is missing: $key"
+	elif trusted "$key"; then
+		return 0
+	elif command -v mokutil >/dev/null; then
 		because "Secure Boot is on, and the key of DKMS is not enrolled:" \
-			"mokutil --import $(certificate), reboot, then $here/build-all.sh"
+			"mokutil --import $key, reboot, then $here/build-all.sh"
 	else
 		because "Secure Boot is on, and whether the key of DKMS is enrolled is unknown:" \
 			"apt install mokutil, then $here/build-all.sh"
 	fi
 }
 
-# is_signed RELEASE: after the build.
+# is_signed DIR: the modules there are, if they must be.
 is_signed() {
 	enforced || return 0
 	for module in kvm kvm-amd kvm-intel; do
-		file=$(module_of "$dkms/$version/$1/x86_64/module" $module) &&
+		file=$(module_of "$1" $module) &&
 		[ -n "$(modinfo -F signer "$file")" ] ||
 			because "Secure Boot is on, and DKMS did not sign $module" || return 1
 	done
 }
 
 # buildable RELEASE HEADERS: everything is there, and the kernel would load the modules. The reason, if
-# not, is a whole sentence.
+# not, is a whole sentence. DKMS makes its key when it builds for the first time.
 buildable() {
 	"$here/buildable.sh" "$1" "$2" 2>/dev/null || return 1
 	if why=$(preferred "$1"); then
 		because "$1 keeps its own KVM, and would not load other modules: $why"
-	elif ! may_load; then
+	elif [ -e "$(certificate "$1")" ] && ! may_load "$1"; then
 		because "$1 keeps its own KVM: $(cat "$KVM_PFNMAP_REASON")"
 	fi
 }
 
 # build RELEASE HEADERS: DKMS reports success even if there was no room for the modules.
 build() {
+	place=/lib/modules/$1/updates/dkms
 	dkms build -m kvm-pfnmap -v "$version" -k "$1" >"$log" 2>&1 9>&- &&
-	is_signed "$1" && may_load &&
-	dkms install -m kvm-pfnmap -v "$version" -k "$1" >"$log" 2>&1 9>&- &&
-	{ is_installed "$1" "$2" ||
-	  because "the modules in /lib/modules/$1/updates/dkms are incomplete: is the disk full?"; } &&
-	{ initramfs "$1" >>"$log" 2>&1 ||
-	  because "its initramfs, which holds modules of KVM, cannot be made again: $(reason "$log")"; }
+	is_signed "$dkms/$version/$1/x86_64/module" && may_load "$1" || return
+	changing "$1"
+	dkms install -m kvm-pfnmap -v "$version" -k "$1" >"$log" 2>&1 9>&- || return
+	is_installed "$1" "$2" && sync -f "$place" ||
+		because "the modules in $place are incomplete: is the disk full?" || return
+	is_active "$1" ||
+		because "modprobe does not look for its modules in $place: $(modinfo -k "$1" -n kvm 2>&1)" || return
+	initramfs "$1" >>"$log" 2>&1 ||
+		because "its initramfs, which holds modules of KVM, cannot be made again: $(reason "$log")"
 }
 
 # keeps RELEASE TEXT: say why a kernel keeps its own KVM, and remember it.
@@ -112,7 +125,7 @@ keeps() {
 }
 
 # Nothing is remembered of kernels that are gone.
-for file in "$state"/*.reason "$state"/*.log; do
+for file in "$state"/*.reason "$state"/*.log "$state"/*.initramfs; do
 	release=${file##*/}
 	[ -e "/lib/modules/${release%.*}/kernel" ] || rm -f "$file"
 done
@@ -121,41 +134,38 @@ done
 for release; do
 	headers=/lib/modules/$release/build
 	[ -e "/lib/modules/$release/kernel" ] || continue
+	now=$release
 	put_back "$release"
-	if is_installed "$release" "$headers"; then
-		if why=$(preferred "$release"); then
-			keeps "$release" "$release has the modules, but does not load them: $why"
-		else
-			rm -f "$state/$release.reason"
-		fi
+	# After an interrupted run, modprobe may not know the modules yet.
+	if is_installed "$release" "$headers" && ! preferred "$release" >/dev/null &&
+	   { is_active "$release" || { changing "$release" && depmod "$release" && is_active "$release"; }; } &&
+	   is_signed "/lib/modules/$release/updates/dkms" && may_load "$release" &&
+	   initramfs "$release" >"$log" 2>&1; then
+		rm -f "$state/$release.reason"
+		now=
 		continue
 	fi
 	# Remove the rest of an interrupted run, and modules for another version of this kernel.
-	had=
-	! has_modules "$release" || had=1
 	clean "$release"
 	rm -f "$KVM_PFNMAP_REASON"
 	if ! buildable "$release" "$headers"; then
-		[ -z "$had" ] || initramfs "$release" >/dev/null 2>&1 ||
-			echo "kvm-pfnmap: $release has no KVM until this works: update-initramfs -u -k $release" >&2
 		keeps "$release" "$(cat "$KVM_PFNMAP_REASON")"
+		settle "$release"
+		now=
 		continue
 	fi
 	# dkms.conf need not ask again.
 	export KVM_PFNMAP_BUILDABLE="$release"
 	echo "kvm-pfnmap: $release: building"
-	now=$release
 	if build "$release" "$headers"; then
-		sync -f "/lib/modules/$release/updates/dkms"
 		rm -f "$state/$release.reason"
 		echo "kvm-pfnmap: $release: installed, used from the next load of KVM on"
 	else
 		why=$(cat "$KVM_PFNMAP_REASON" 2>/dev/null)
 		[ -n "$why" ] || why=$(reason "$log")
-		keeps "$release" "$release keeps its own KVM: $why"
 		clean "$release" >/dev/null
-		[ -z "$had" ] || initramfs "$release" >/dev/null 2>&1 ||
-			echo "kvm-pfnmap: $release has no KVM until this works: update-initramfs -u -k $release" >&2
+		keeps "$release" "$release keeps its own KVM: $why"
+		settle "$release"
 	fi
 	mv -f "$log" "$state/$release.log" 2>/dev/null
 	now=

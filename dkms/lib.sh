@@ -5,6 +5,8 @@
 
 # A plain su keeps the user's PATH, in which depmod, modinfo and dkms are missing.
 PATH=$PATH:/usr/sbin:/sbin
+# reason() looks for words in messages of other programs.
+export LC_ALL=C.UTF-8
 # Once installed, kernels.conf and the others lie beside this file.
 top=${here:?}
 [ -e "$top/kernels.conf" ] || top=$here/..
@@ -13,7 +15,8 @@ top=${here:?}
 
 version=$(cat "$top/VERSION")
 dkms=/var/lib/dkms/kvm-pfnmap
-# What the last run did for each kernel: RELEASE.reason if it has no modules of ours, and RELEASE.log.
+# For each kernel: RELEASE.reason if it has no modules of ours, the RELEASE.log of its last build, and
+# RELEASE.initramfs while its modules have changed, but its initramfs has not.
 state=/var/lib/kvm-pfnmap
 
 # find_row RELEASE: set $oldest, $source and $series from the row of kernels.conf. A row with an
@@ -96,57 +99,94 @@ is_installed() {
 	done
 }
 
+# is_active RELEASE: modprobe would load all three modules from where DKMS puts them.
+is_active() {
+	for module in kvm kvm-amd kvm-intel; do
+		case $(modinfo -k "$1" -n $module 2>/dev/null) in
+		"/lib/modules/$1/updates/dkms/"*) ;;
+		*) return 1 ;;
+		esac
+	done
+}
+
 # preferred RELEASE: print why depmod prefers other modules to ours, if it does: a file outside of
 # the kernel's own directory, or a line of its configuration.
 preferred() {
 	for module in kvm kvm-amd kvm-intel; do
-		find "/lib/modules/$1" -name "$module.ko*" 2>/dev/null |
-			grep -Ev "^/lib/modules/$1/(kernel|updates/dkms)/" | sed 's/$/ is in the way/'
-	done | grep -m1 . || awk '
-		$1 == "override" && $2 ~ /^kvm(|[-_]amd|[-_]intel)$/ && $4 != "updates/dkms" {
-			print FILENAME " overrides " $2
-			found = 1
-			exit
-		}
-		END { exit !found }' /etc/depmod.d/*.conf /run/depmod.d/*.conf /lib/depmod.d/*.conf 2>/dev/null
+		find "/lib/modules/$1" \( -path "/lib/modules/$1/kernel" -o -path "/lib/modules/$1/updates/dkms" \) \
+			-prune -o -name "$module.ko" -print -o -name "$module.ko.[gxz]*" -print 2>/dev/null
+	done | sed 's/$/ is in the way/' | grep -m1 . && return
+	for conf in /etc/depmod.d/*.conf /run/depmod.d/*.conf /usr/local/lib/depmod.d/*.conf /lib/depmod.d/*.conf; do
+		[ ! -e "$conf" ] || awk '
+			$1 == "override" && $2 ~ /^kvm(|[-_]amd|[-_]intel)$/ && $4 != "updates/dkms" {
+				print FILENAME " overrides " $2
+				exit
+			}' "$conf"
+	done | grep -m1 .
 }
 
-# put_back RELEASE: return the kernel's own modules that DKMS has moved away to their place. A file
-# that is there is newer.
+# put_back RELEASE: return the kernel's own modules that DKMS has moved away to their place. Their
+# copies are deleted one by one, once they are there.
 put_back() {
 	archive=$dkms/original_module/$1
-	find "$archive" -name '*.origin' 2>/dev/null | while read -r origin; do
-		file=${origin%.origin}
-		place=$(head -n 1 "$origin")
+	[ -d "$archive" ] && [ -e "/lib/modules/$1/kernel" ] || return 0
+	find "$archive" -name '*.ko*' ! -name '*.origin' | while read -r file; do
+		# DKMS writes this after it has moved the file.
+		place=$(head -n 1 "$file.origin" 2>/dev/null)
 		case $place in
-		"/lib/modules/$1/updates/"* | "/lib/modules/$1/extra/"*) continue ;;
-		"/lib/modules/$1/"*) ;;
-		*) continue ;;
+		"/lib/modules/$1/"*.ko*) ;;
+		*) place=/lib/modules/$1/kernel/arch/x86/kvm/${file##*/} ;;
 		esac
-		[ -e "$file" ] && ! [ -e "$place" ] || continue
-		# Half a file must not win over none.
-		mkdir -p "${place%/*}" && cp -p "$file" "$place.new" && sync "$place.new" &&
-			mv -f "$place.new" "$place" ||
+		# A file that is there is newer, unless it is damaged. Half a file must not win over none.
+		modinfo -F vermagic "$place" >/dev/null 2>&1 ||
+			{ mkdir -p "${place%/*}" && cp -p "$file" "$place.new" && sync "$place.new" &&
+			  mv -f "$place.new" "$place"; } ||
 			{ echo "kvm-pfnmap: $1: cannot put $place back: its copy is $file" >&2; return 1; }
-	done && rm -rf "$archive"
+		rm -f "$file" "$file.origin"
+	done || return 1
+	find "$archive" -depth -type d -empty -delete
+	depmod "$1"
 }
 
-# initramfs RELEASE: make the initramfs of a kernel again if it holds modules of KVM, after those on
-# the disk have changed. A kvm.ko from there and a kvm-amd.ko from the disk must fit each other.
+# fits RELEASE: the modules of KVM in the initramfs, whose files are $list, are those that the disk
+# has. Without any, it fits.
+fits() {
+	case $list in
+	*/updates/dkms/kvm.ko*)	has_modules "$1" ;;
+	*/kvm.ko*)		! has_modules "$1" ;;
+	esac
+}
+
+# initramfs RELEASE: make the initramfs of a kernel again if it holds modules of KVM and those on the
+# disk have changed or are not the same: a kvm.ko from there and a kvm-amd.ko from the disk must fit
+# each other. What cannot be listed may hold some. update-initramfs may do nothing and succeed.
 initramfs() {
 	image=/boot/initrd.img-$1
-	[ -e "$image" ] || return 0
-	if command -v update-initramfs >/dev/null; then
-		holds=$(lsinitramfs "$image" 2>/dev/null | grep -m1 '/kvm[^/]*\.ko') || return 0
-		set -- update-initramfs -u -k "$1"
+	marker=$state/$1.initramfs
+	if [ ! -e "$image" ]; then
+		rm -f "$marker"
+		return 0
+	elif command -v update-initramfs >/dev/null; then
+		lister=lsinitramfs
+		make="update-initramfs -u -k $1"
 	elif command -v dracut >/dev/null; then
-		holds=$(lsinitrd "$image" 2>/dev/null | grep -m1 '/kvm[^/]*\.ko') || return 0
-		set -- dracut --force "$image" "$1"
+		lister=lsinitrd
+		make="dracut --force $image $1"
 	else
 		return 0
 	fi
-	[ -n "$holds" ] || return 0
-	"$@" >&2 9>&-
+	if ! list=$($lister "$image" 2>/dev/null) || ! fits "$1" ||
+	   { is_changed "$1" && echo "$list" | grep -q '/kvm[^/]*[.]ko'; }; then
+		$make >&2 9>&- && list=$($lister "$image" 2>/dev/null) && fits "$1" || return 1
+	fi
+	rm -f "$marker"
+}
+
+# settle RELEASE: the same, after the kernel went back to its own modules, with a line if that fails.
+settle() {
+	initramfs "$1" >/dev/null 2>&1 ||
+		echo "kvm-pfnmap: $1 may have no KVM after the next boot until this works: $make" >&2
+	! has_modules "$1" || echo "kvm-pfnmap: $1 has no KVM until this works: depmod $1" >&2
 }
 
 # has_modules RELEASE: modules of ours, or what is left of them, are installed for this kernel, or
@@ -161,22 +201,37 @@ has_modules() {
 	return 1
 }
 
+# is_changed RELEASE: see below.
+is_changed() {
+	[ -e "$state/$1.initramfs" ] || case $changed in *" $1 "*) ;; *) return 1 ;; esac
+}
+
+# changing RELEASE: from now on, also if this run is interrupted, its initramfs may not fit.
+changed=
+changing() {
+	changed="$changed $1 "
+	{ mkdir -p "$state" && : >"$state/$1.initramfs"; } 2>/dev/null || :
+}
+
 # take_away RELEASE: remove our modules from a kernel, which then uses its own again.
 take_away() {
 	place=/lib/modules/$1/updates/dkms
 	has_modules "$1" || return 0
+	changing "$1"
 	for module in kvm kvm-amd kvm-intel; do
 		rm -f "$place/$module".ko "$place/$module".ko.*
 	done
 	rmdir "$place" "${place%/*}" 2>/dev/null || :
-	put_back "$1" || return 1
 	[ ! -e "/lib/modules/$1/kernel" ] || depmod "$1"
 }
 
 # clean RELEASE: also remove everything that DKMS keeps for it.
 clean() {
+	! has_modules "$1" || changing "$1"
 	[ ! -e "$dkms" ] || dkms remove -m kvm-pfnmap -v "$version" -k "$1" >/dev/null 2>&1 9>&- || :
 	take_away "$1"
 	put_back "$1"
 	rm -rf "${dkms:?}/$version/$1" "${dkms:?}/$version/build" "${dkms:?}/kernel-$1-x86_64"
+	# DKMS refuses all work on a version that it has half added.
+	[ -e "$dkms/$version/source/dkms.conf" ] || rm -rf "${dkms:?}/$version"
 }

@@ -11,25 +11,29 @@ lock
 # DKMS removes its modules without a line for the user, and leaves damaged ones.
 had=
 for dir in /lib/modules/*; do
-	! has_modules "${dir##*/}" || had="$had ${dir##*/}"
+	release=${dir##*/}
+	has_modules "$release" || continue
+	had="$had $release"
+	changing "$release"
 done
 for dir in "$dkms"/[0-9]*; do
 	[ ! -d "$dir" ] || dkms remove -m kvm-pfnmap -v "${dir##*/}" --all >/dev/null 2>&1 9>&- || :
 done
 for dir in "$dkms"/original_module/*; do
-	put_back "${dir##*/}"
+	[ ! -d "$dir" ] || put_back "${dir##*/}"
 done
 for release in $had; do
 	take_away "$release"
-	if has_modules "$release"; then
-		echo "kvm-pfnmap: $release has no KVM until this works: depmod $release" >&2
-	elif ! initramfs "$release" >/dev/null 2>&1; then
-		echo "kvm-pfnmap: $release has no KVM until its initramfs can be made again: update-initramfs -u -k $release" >&2
-	else
+	settle "$release"
+	if ! has_modules "$release" && [ ! -e "$state/$release.initramfs" ]; then
 		echo "kvm-pfnmap: $release: removed, its own KVM is used from the next load on"
 	fi
 done
 # A leftover directory would make DKMS skip modules of other packages. It may still have the only copy
 # of a kernel's own modules, though.
+rmdir "$dkms/original_module" 2>/dev/null
 [ -d "$dkms/original_module" ] || rm -rf "${dkms:?}"
-rm -rf "${state:?}"
+find "$state" -type f ! -name '*.initramfs' -delete 2>/dev/null
+rmdir "$state" 2>/dev/null
+# The package manager must be able to go on.
+exit 0

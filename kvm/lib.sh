@@ -18,12 +18,15 @@ die() {
 # reason LOG: print the line of a log that best explains why a command failed. On a full disk the
 # log may not have that line.
 reason() {
-	if grep -qis 'no space left' "$1" ||
-	   [ "$(df -Pk "$(dirname "$1")" | awk 'END { print $4 }')" -lt 16 ]; then
+	if grep -qis 'no space left' "$1"; then
+		grep -i -m1 'no space left' "$1"
+	elif [ "$(df -Pk "$(dirname "$1")" | awk 'END { print $4 }')" -lt 16 ]; then
 		echo "no space left on the disk of $(dirname "$1")"
-	elif grep -qs ': not found$' "$1"; then
-		grep -m1 ': not found$' "$1"
+	elif grep -Eqs 'Error 127$|: not found$' "$1"; then
+		grep -E -m1 ': (command not found|not found|No such file or directory)$' "$1" ||
+			grep -m1 'Error 127$' "$1"
 	else
-		grep -m1 -E '(^E:|[Ee]rror[:!]|ERROR|fatal|[Ff]ailed|[*]{3} )' "$1" || tail -n 1 "$1"
+		grep -E -m1 '(^E:|^Error!|[^a-z]error:|ERROR|fatal|[*]{3} )' "$1" ||
+			grep -E -m1 '([Ee]rror[:!]|[Ff]ailed)' "$1" || tail -n 1 "$1"
 	fi
 }

@@ -125,7 +125,8 @@ static const char *explain(int err)
 
 	if (err == -EBUSY)
 		return "";
-	if (err != -EKEYREJECTED)
+	/* The second one is what lockdown says. */
+	if (err != -EKEYREJECTED && err != -EPERM)
 		return "; see dmesg";
 	certificate(path, sizeof(path));
 	snprintf(text, sizeof(text),

@@ -433,6 +433,33 @@ run dkms remove "kvm-pfnmap/$version" -k "$new"
 run kvm-pfnmap status
 ok 'status shows an initramfs that does not fit' \
 	says '^  initramfs  *has the kvm-pfnmap kvm.ko, but the disk does not'
+if [ -z "${CORE:-}" ]; then
+	# The reverse, to be booted.
+	run update-initramfs -u -k "$new"
+	run dkms install "kvm-pfnmap/$version" -k "$new"
+	ok 'the initramfs has the stock kvm.ko' in_initramfs 'kernel/arch/x86/kvm/kvm[.]ko'
+	echo "$new has a reason" >"$root/var/lib/kvm-pfnmap/$new.reason"
+	apt_install systemd
+	cat >"$root/usr/lib/systemd/system/report.service" <<'END'
+[Unit]
+After=kvm-pfnmap.service
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'journalctl --sync; journalctl -b -p warning -t kvm-pfnmap >/dev/ttyS0'
+ExecStart=/bin/sh -c 'echo "loaded: $(cat /sys/module/kvm_amd/version)" >/dev/ttyS0'
+ExecStart=/bin/sh -c 'sleep 1; systemctl poweroff --force --force'
+END
+	ln -s ../report.service "$root/usr/lib/systemd/system/multi-user.target.wants"
+	boot "$new" /usr/lib/systemd/systemd
+	cp "$work/console" "$work/out"
+	ok 'which is replaced at boot' \
+		says_all 'kvm-pfnmap\[[0-9]*\]: kvm.ko of the initramfs did not fit kvm_amd' \
+			 "^loaded: $version"
+	ok 'and the journal has the reason why a kernel has no modules' \
+		says "kvm-pfnmap\[[0-9]*\]: $new has a reason"
+	rm "$root/usr/lib/systemd/system/report.service" \
+		"$root/usr/lib/systemd/system/multi-user.target.wants/report.service"
+fi
 build_all "$new"
 run /usr/lib/kvm-pfnmap/remove-all.sh
 ok 'after a removal the initramfs has those of Debian' in_initramfs 'kernel/arch/x86/kvm/kvm[.]ko'
@@ -447,24 +474,6 @@ again "$old"
 ok 'another version of the source is one line with the package' \
 	one_line "^kvm-pfnmap: $old keeps its own KVM: apt install $source=$old_version"
 ok 'and the kernel keeps its own' stock "$old"
-if [ -z "${CORE:-}" ]; then
-	apt_install systemd
-	cat >"$root/usr/lib/systemd/system/report.service" <<'END'
-[Unit]
-After=kvm-pfnmap.service
-[Service]
-Type=oneshot
-ExecStart=/bin/sh -c 'journalctl --sync; journalctl -b -p warning -t kvm-pfnmap >/dev/ttyS0'
-ExecStart=/bin/sh -c 'sleep 1; systemctl poweroff --force --force'
-END
-	ln -s ../report.service "$root/usr/lib/systemd/system/multi-user.target.wants"
-	boot "$old" /usr/lib/systemd/systemd
-	cp "$work/console" "$work/out"
-	ok 'and the journal says at boot why' \
-		says "kvm-pfnmap\[[0-9]*\]: $old keeps its own KVM: apt install"
-	rm "$root/usr/lib/systemd/system/report.service" \
-		"$root/usr/lib/systemd/system/multi-user.target.wants/report.service"
-fi
 mv "$root/lib/modules/$old/build" "$work/build"
 build_all "$old"
 ok 'all that is missing is one line' \
@@ -484,22 +493,22 @@ umount "$root/var/lib/dkms"
 mkdir -p "$root/lib/modules/$new/updates/dkms"
 mount -t tmpfs -o size=256k tmpfs "$root/lib/modules/$new/updates/dkms"
 again "$new"
-ok 'so is one where the modules go' keeps 'the modules in .*/updates/dkms are incomplete: '
+ok 'so is one where the modules go' keeps '(the modules in .*/updates/dkms are incomplete: |.*[Nn]o space left)'
 umount "$root/lib/modules/$new/updates/dkms"
 mount -t tmpfs -o size=4k tmpfs "$root/tmp"
 head -c 4096 /dev/zero >"$root/tmp/full"
 again "$new"
-ok 'so is a full /tmp' keeps '.*(/tmp|[Nn]o space)'
+ok 'so is a full /tmp' keeps '.*[Nn]o space left'
 umount "$root/tmp"
 mount -t tmpfs -o ro tmpfs "$root/var/lib/kvm-pfnmap"
 build_all "$new"
 ok 'so is a state that cannot be kept' \
 	one_line '^kvm-pfnmap: nothing is built, because /var/lib/kvm-pfnmap cannot be written to'
 umount "$root/var/lib/kvm-pfnmap"
-compiler=$(cd "$root/usr/bin" && echo gcc-[0-9]*)
+compiler=$(cd "$root/usr/bin" && echo x86_64-linux-gnu-gcc-[0-9]*)
 mv "$root/usr/bin/$compiler" "$work/compiler"
 run env PATH=/usr/sbin:/usr/bin:/sbin:/bin /usr/lib/kvm-pfnmap/build-all.sh "$new"
-ok 'so is a compiler that is missing' keeps ".*$compiler: not found"
+ok 'so is a compiler that is missing' keeps '.*gcc-[0-9]*: (not found|No such file or directory)'
 ok 'and the log is kept' test -s "$root/var/lib/kvm-pfnmap/$new.log"
 mv "$work/compiler" "$root/usr/bin/$compiler"
 ok 'a build is interrupted' interrupted "$new"
@@ -513,6 +522,9 @@ ok 'with Secure Boot and without mokutil, the kernel keeps its own' \
 mokutil 'is not enrolled'
 build_all "$new"
 ok 'a key that is not enrolled is one line' unbuilt 'Secure Boot is on, .* mokutil --import'
+rm "$root"/var/lib/dkms/mok.*
+build_all "$new"
+ok 'so is the key that the first build makes' keeps 'Secure Boot is on, .* mokutil --import'
 mokutil 'is already enrolled'
 count_asking
 build_all "$new"
@@ -559,15 +571,22 @@ stripped "$new"
 build_all "$new"
 ok 'modules that were stripped and compressed anew are still ours' ours "$new"
 ok 'and nothing is built' test ! -s "$work/out"
-echo 'override kvm * updates/other' >"$root/etc/depmod.d/other.conf"
+echo 'override kvm * kernel/arch/x86/kvm' >"$root/etc/depmod.d/other.conf"
 run depmod "$new"
 build_all "$new"
-ok 'an override is named' \
-	one_line "^kvm-pfnmap: $new has the modules, but does not load them: /etc/depmod.d/other.conf"
-again "$new"
-ok 'before anything is built' \
-	one_line "^kvm-pfnmap: $new keeps its own KVM, and would not load other modules: /etc/depmod.d"
+ok 'an override is named before anything is built' \
+	one_line "^kvm-pfnmap: $new keeps its own KVM, and would not load other modules: /etc/depmod.d/other.conf"
+ok 'and the modules are taken away, as they would not fit' stock "$new"
 rm "$root/etc/depmod.d/other.conf"
+mkdir "$root/lib/modules/$new/extra"
+cp "$root$(file_of "$new" kvm)" "$root/lib/modules/$new/extra"
+build_all "$new"
+ok 'so is a module that is in the way' \
+	one_line "^kvm-pfnmap: $new keeps its own KVM, .*/extra/kvm.ko[.xz]* is in the way"
+rm -r "$root/lib/modules/$new/extra"
+run depmod "$new"
+build_all "$new"
+ok 'without it, the modules are installed' ours "$new"
 # DKMS 3.2 would move the kernel's own modules away, as it did for an older version of the package.
 cp "$src/dkms.conf" "$work/dkms.conf"
 sed -i '/^PRE_INSTALL/d' "$src/dkms.conf"
@@ -578,8 +597,11 @@ if [ -n "$moved" ]; then
 	build_all "$new"
 	ok 'the next run puts them back' intact "$new"
 	again "$new"
+	# DKMS would put them back, too.
+	rm "$root/var/lib/dkms/kvm-pfnmap/kernel-$new-x86_64"
 	run /usr/lib/kvm-pfnmap/remove-all.sh
 	ok 'and so does a removal' intact "$new"
+	ok 'which depmod knows' stock "$new"
 fi
 cp "$work/dkms.conf" "$src/dkms.conf"
 
