@@ -60,7 +60,7 @@ help:
 #? make check-runner   test the emulated host and the test runner
 #? make check-build    test the build itself
 #? make check-deb      test the Debian packages: reproducible, lintian
-#? make check-install  install them on a Debian 12, and boot that (CORE=1: less)
+#? make check-install  install them on the kernel's Debian, and boot that (CORE=1: less)
 #? make ci             all checks, and lint
 #?
 #? make update         ask Debian for newer kernels

@@ -5,10 +5,16 @@
 # The packages of Debian that each command needs. "make deps" is the one place that installs any.
 DEPS_demo := gcc git kmod libc6-dev libdrm-dev linux-libc-dev make patch xz-utils zstd \
 	busybox-static qemu-system-x86
-DEPS_check := $(DEPS_demo) debootstrap libgbm-dev libkmod-dev
-DEPS_ci := $(DEPS_check) bochs bochs-term bochsbios vgabios \
+DEPS_check = $(DEPS_demo) debootstrap libgbm-dev libkmod-dev
+DEPS_ci = $(DEPS_check) bochs bochs-term bochsbios vgabios \
 	clang-format clang-tidy cppcheck mandoc perl shellcheck sparse \
 	debhelper dpkg-dev e2fsprogs fakeroot lintian
+# Since Debian 13, qxl is a module of QEMU. Its gcc 14 builds the programs for the 32-bit host, but
+# not the kernel modules.
+ifneq ($(CODENAME),bookworm)
+DEPS_demo += qemu-system-modules-spice
+DEPS_ci += libc6-dev-i386 lib32gcc-14-dev
+endif
 I386_KERNEL := 6.1-686
 # Those that share a series with another kernel: their modules are built, and get a few tests. The
 # flavours of 6.12-bookworm are left to "make check-rig KERNEL=...".
