@@ -133,8 +133,8 @@ static void describe_file(struct kmod_ctx *ctx, struct module_file *f)
 }
 
 /*
- * Does the kernel's own KVM map memory that is not refcounted? Those that do, since Linux 6.13, have
- * this function, which returns a page only if it is refcounted.
+ * Does the kernel's own KVM map memory that is not refcounted? Those that do, since Linux 6.13,
+ * have this function, which returns a page only if it is refcounted.
  */
 static bool needs_no_patch(struct kmod_ctx *ctx, const struct module *kvm)
 {

@@ -291,7 +291,7 @@ static void dkms_text(const struct facts *f, const char *release, char *text, si
 		snprintf(text, size, "none");
 }
 
-/* At boot the kernel would get one of its modules from the initramfs and the other from the disk. */
+/* At boot the kernel would get one module from the initramfs and the other from the disk. */
 static bool is_stale(const struct kernel *k)
 {
 	return k->initramfs && k->patched == !strcmp(k->initramfs, "stock");
