@@ -3,8 +3,8 @@
  * Makes shadow paging work in emulators that confuse the intercepts of control registers.
  *
  * QEMU 9.1 and later look at the intercept of CR0 alone when a guest of SVM reads any control
- * register (seen in 10.0.13 and 11.1.3; 7.2 does as the processor). With shadow paging, a guest then
- * reads the root of KVM's page tables from CR3, and dies when it writes that back.
+ * register (seen in 10.0.13 and 11.1.3; 7.2 does as the processor). With shadow paging a guest
+ * then reads the root of KVM's page tables from CR3, and dies when it writes that back.
  *
  * KVM intercepts reads of CR0 as long as the guest's CR0 is not the one it runs with, and it never
  * runs guests with CR0.CD set. So set it in each CR0 of the guest that KVM takes over. The guest
