@@ -126,7 +126,7 @@ preferred() {
 }
 
 # put_back RELEASE: return the kernel's own modules that DKMS has moved away to their place. Their
-# copies are deleted one by one, once they are there.
+# copies are deleted one by one, once they are there. DKMS would put them over newer ones.
 put_back() {
 	archive=$dkms/original_module/$1
 	[ -d "$archive" ] && [ -e "/lib/modules/$1/kernel" ] || return 0
@@ -228,9 +228,9 @@ take_away() {
 # clean RELEASE: also remove everything that DKMS keeps for it.
 clean() {
 	! has_modules "$1" || changing "$1"
+	put_back "$1"
 	[ ! -e "$dkms" ] || dkms remove -m kvm-pfnmap -v "$version" -k "$1" >/dev/null 2>&1 9>&- || :
 	take_away "$1"
-	put_back "$1"
 	rm -rf "${dkms:?}/$version/$1" "${dkms:?}/$version/build" "${dkms:?}/kernel-$1-x86_64"
 	# DKMS refuses all work on a version that it has half added.
 	[ -e "$dkms/$version/source/dkms.conf" ] || rm -rf "${dkms:?}/$version"

@@ -16,11 +16,11 @@ for dir in /lib/modules/*; do
 	had="$had $release"
 	changing "$release"
 done
-for dir in "$dkms"/[0-9]*; do
-	[ ! -d "$dir" ] || dkms remove -m kvm-pfnmap -v "${dir##*/}" --all >/dev/null 2>&1 9>&- || :
-done
 for dir in "$dkms"/original_module/*; do
 	[ ! -d "$dir" ] || put_back "${dir##*/}"
+done
+for dir in "$dkms"/[0-9]*; do
+	[ ! -d "$dir" ] || dkms remove -m kvm-pfnmap -v "${dir##*/}" --all >/dev/null 2>&1 9>&- || :
 done
 for release in $had; do
 	take_away "$release"

@@ -77,6 +77,17 @@ intact() {
 	passes && test ! -s "$work/out"
 }
 
+# newer_image RELEASE: unpack the image's modules of KVM again, as an update under the same name does.
+# The copies that DKMS has are older then.
+newer_image() {
+	find "$root/var/lib/dkms/kvm-pfnmap/original_module/$1" -name 'kvm*.ko*' ! -name '*.origin' |
+	while read -r copy; do
+		cp "$copy" "$root/lib/modules/$1/kernel/arch/x86/kvm"
+		cp "$root/lib/modules/$1/kernel/virt/lib/irqbypass${copy#"${copy%.ko*}"}" "$copy"
+	done
+	run depmod "$1"
+}
+
 # in_initramfs REGEX: the modules named kvm.ko in the initramfs of the new kernel match.
 in_initramfs() {
 	run lsinitramfs "/boot/initrd.img-$new"
@@ -614,6 +625,10 @@ if [ -n "$moved" ]; then
 	rm "$root/var/lib/dkms/kvm-pfnmap/kernel-$new-x86_64"
 	run /usr/lib/kvm-pfnmap/remove-all.sh
 	ok 'and so does a removal' intact "$new"
+	again "$new"
+	newer_image "$new"
+	run /usr/lib/kvm-pfnmap/remove-all.sh
+	ok 'which does not replace newer ones' intact "$new"
 	ok 'which depmod knows' stock "$new"
 fi
 cp "$work/dkms.conf" "$src/dkms.conf"
