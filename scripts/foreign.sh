@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # Run a command to which apt offers the packages of another architecture or release of Debian:
-# foreign.sh ARCH CODENAME DIR CMD... keeps their lists in DIR. What the machine's own dpkg and apt know and may install stays as it is.
+# foreign.sh ARCH CODENAME DIR CMD... keeps their lists in DIR. What the machine's own dpkg and apt
+# know and may install stays as it is.
 set -eu
 here=$(realpath "$(dirname "$0")")
 # shellcheck source=scripts/lib.sh

@@ -15,7 +15,7 @@ begin=$(date +%s)
 
 cleanup() {
 	for dir in "$root" "$cache/new"; do
-		for mount in proc/keys tmp var/lib/kvm-pfnmap var/lib/dkms var/cache/ccache \
+		for mount in proc/keys tmp boot var/lib/kvm-pfnmap var/lib/dkms var/cache/ccache \
 			     var/cache/apt/archives proc; do
 			! mountpoint -q "$dir/$mount" || umount "$dir/$mount"
 		done

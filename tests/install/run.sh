@@ -89,8 +89,9 @@ newer_image() {
 }
 
 # in_initramfs REGEX: the modules named kvm.ko in the initramfs of the new kernel match.
+lister=lsinitramfs
 in_initramfs() {
-	run lsinitramfs "/boot/initrd.img-$new"
+	run $lister "/boot/initrd.img-$new"
 	grep '/kvm[.]ko' "$work/out" >"$work/part" || :
 	mv "$work/part" "$work/out"
 	says "$1" && test "$(wc -l <"$work/out")" -eq 1
@@ -491,7 +492,38 @@ build_all "$new"
 ok 'and ours again after a build' in_initramfs 'updates/dkms/kvm[.]ko'
 run kvm-pfnmap status
 ok 'which status finds right' fails says '^  initramfs'
+run dkms remove "kvm-pfnmap/$version" --all
+run update-initramfs -u -k "$new"
+echo update_initramfs=no >"$root/etc/initramfs-tools/update-initramfs.conf"
+build_all "$new"
+ok 'without a new initramfs, the kernel keeps its own' keeps 'its initramfs, .* cannot be made again'
+ok 'and its initramfs' in_initramfs 'kernel/arch/x86/kvm/kvm[.]ko'
+echo update_initramfs=yes >"$root/etc/initramfs-tools/update-initramfs.conf"
+mkdir "$work/boot"
+cp "$root/boot/"*"-$new" "$work/boot"
+mount -t tmpfs -o "size=$(($(du -sk "$work/boot" | cut -f 1) + 64))k" tmpfs "$root/boot"
+cp "$work/boot/"* "$root/boot"
+build_all "$new"
+ok 'so it does if /boot is full' keeps 'its initramfs, .* cannot be made again: .*[Nn]o space left'
+ok 'and its initramfs' in_initramfs 'kernel/arch/x86/kvm/kvm[.]ko'
+umount "$root/boot"
 kvm_late
+if [ -z "${CORE:-}" ]; then
+	apt_install dracut
+	ok 'dracut takes the place of initramfs-tools' passes
+	lister=lsinitrd
+	echo 'add_drivers+=" kvm "' >"$root/etc/dracut.conf.d/kvm.conf"
+	run dracut --force "/boot/initrd.img-$new" "$new"
+	ok 'its initramfs has the stock modules' in_initramfs 'kernel/arch/x86/kvm/kvm[.]ko'
+	build_all "$new"
+	ok 'and ours after a build' in_initramfs 'updates/dkms/kvm[.]ko'
+	run /usr/lib/kvm-pfnmap/remove-all.sh
+	ok 'and those of Debian after a removal' in_initramfs 'kernel/arch/x86/kvm/kvm[.]ko'
+	lister=lsinitramfs
+	rm "$root/etc/dracut.conf.d/kvm.conf"
+	apt_install initramfs-tools
+	ok 'and back' passes
+fi
 
 # What can go wrong. Each time the kernel keeps its own KVM, and one line says why.
 again "$old"
@@ -538,7 +570,12 @@ mv "$work/compiler" "$root/usr/bin/$compiler"
 ok 'a build is interrupted' interrupted "$new"
 ok 'that leaves the stock modules' stock "$new"
 
-# Secure Boot.
+# Secure Boot, and what has its effect.
+mkdir -p "$root/sys/kernel/security"
+echo 'none [integrity] confidentiality' >"$root/sys/kernel/security/lockdown"
+build_all "$new"
+ok 'with lockdown, the kernel keeps its own' unbuilt 'Secure Boot is on, '
+rm "$root/sys/kernel/security/lockdown"
 secure_boot
 build_all "$new"
 ok 'with Secure Boot and without mokutil, the kernel keeps its own' \
