@@ -67,7 +67,7 @@ help:
 #? make clean          remove what was built (keeps downloads and trees)
 #?
 #? KERNEL=6.12 or KERNEL=6.1.0-56-amd64 selects a kernel (kernels.conf lists
-#? the supported ones; the first is the default); V=1 shows the commands.
+#? the supported ones; the default is this Debian's own); V=1 shows the commands.
 
 CFLAGS ?= -O2 -g
 # WERROR= builds with a compiler whose warnings nobody has seen yet.
