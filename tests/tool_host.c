@@ -83,12 +83,12 @@ static void test_dkms(void)
 	uname(&u);
 	snprintf(dir, sizeof(dir), ROOT "/lib/modules/%.64s/kernel", u.release);
 	tool_dirs(dir);
-	tool_dirs(ROOT "/lib/modules/6.1.0-1-cloud-amd64/kernel");
+	tool_dirs(ROOT "/lib/modules/6.1.0-1-own-amd64/kernel");
 	tool_dirs("/usr/sbin");
 	put(DKMS, works, sizeof(works) - 1);
 	tool_run(&t, "status", "--dirname", ROOT);
 	tool_ok(&t, 0,
-		" dkms 0.1.1 added, not built for any kernel installed 6.1.0-1-cloud-amd64, not supported; dkms: "
+		" dkms 0.1.1 added, not built for any kernel installed 6.1.0-1-own-amd64, not supported; dkms: "
 		"none 6[^ ]* \\(running\\), supported; dkms: 0.1.0 installed Secure Boot ",
 		"status with dkms");
 	tool_run(&t, "status", "--json", "--dirname", ROOT);

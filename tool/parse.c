@@ -19,8 +19,8 @@ bool parse_size(const char *text, uint64_t *value)
 	unsigned int shift = 0;
 	char *end;
 
-	/* strtoull() would accept a sign and blanks. */
-	if (!isdigit((unsigned char)text[0]))
+	/* strtoull() would accept a sign and blanks, and since C23 binary numbers. */
+	if (!isdigit((unsigned char)text[0]) || (text[0] == '0' && (text[1] | ' ') == 'b'))
 		return false;
 	errno = 0;
 	*value = strtoull(text, &end, 0);

@@ -291,6 +291,12 @@ static void dkms_text(const struct facts *f, const char *release, char *text, si
 		snprintf(text, size, "none");
 }
 
+/* The rows of a series are next to each other; only the first is shown. */
+static bool is_same_series(size_t row)
+{
+	return row && !strcmp(supported_kernels[row].series, supported_kernels[row - 1].series);
+}
+
 /* At boot the kernel would get one module from the initramfs and the other from the disk. */
 static bool is_stale(const struct kernel *k)
 {
@@ -349,9 +355,7 @@ static void print_all(const struct facts *f)
 		size_t len = snprintf(text, sizeof(text), "Debian's");
 
 		for (size_t i = 0; supported_kernels[i].series && len < sizeof(text); i++) {
-			/* Rows of a series are next to each other. */
-			if (i &&
-			    !strcmp(supported_kernels[i].series, supported_kernels[i - 1].series))
+			if (is_same_series(i))
 				continue;
 			len += snprintf(text + len, sizeof(text) - len, "%s %s (%s or later)",
 					i ? "," : "", supported_kernels[i].series,
@@ -509,6 +513,8 @@ static void write_all(const struct facts *f)
 	json_close(&j, '}');
 	json_open(&j, "supported_kernels", '[');
 	for (size_t i = 0; supported_kernels[i].series; i++) {
+		if (is_same_series(i))
+			continue;
 		json_open(&j, NULL, '{');
 		json_string(&j, "series", supported_kernels[i].series);
 		json_string(&j, "oldest", supported_kernels[i].oldest);
