@@ -13,14 +13,23 @@ root=$work/root
 number=0
 begin=$(date +%s)
 
+# unmount DIR: DKMS leaves a "sleep 3" behind, in a directory that may be there.
+unmount() {
+	for _ in $(seq 600); do
+		! umount "$1" 2>/dev/null || return 0
+		sleep 0.1
+	done
+	umount "$1"
+}
+
 cleanup() {
 	for dir in "$root" "$cache/new"; do
 		for mount in proc/keys tmp boot var/lib/kvm-pfnmap var/lib/dkms var/cache/ccache \
 			     var/cache/apt/archives proc; do
-			! mountpoint -q "$dir/$mount" || umount "$dir/$mount"
+			! mountpoint -q "$dir/$mount" || unmount "$dir/$mount"
 		done
 		for mount in "$dir"/lib/modules/*/updates/dkms; do
-			! mountpoint -q "$mount" || umount "$mount"
+			! mountpoint -q "$mount" || unmount "$mount"
 		done
 	done
 }

@@ -506,7 +506,7 @@ cp "$work/boot/"* "$root/boot"
 build_all "$new"
 ok 'so it does if /boot is full' keeps 'its initramfs, .* cannot be made again: .*[Nn]o space left'
 ok 'and its initramfs' in_initramfs 'kernel/arch/x86/kvm/kvm[.]ko'
-umount "$root/boot"
+unmount "$root/boot"
 kvm_late
 if [ -z "${CORE:-}" ]; then
 	apt_install dracut
@@ -545,22 +545,22 @@ mkdir -p "$root/var/lib/dkms"
 mount -t tmpfs -o size=40m tmpfs "$root/var/lib/dkms"
 again "$new"
 ok 'a full disk is one line' keeps '.* MiB are needed'
-umount "$root/var/lib/dkms"
+unmount "$root/var/lib/dkms"
 mkdir -p "$root/lib/modules/$new/updates/dkms"
 mount -t tmpfs -o size=256k tmpfs "$root/lib/modules/$new/updates/dkms"
 again "$new"
 ok 'so is one where the modules go' keeps '(the modules in .*/updates/dkms are incomplete: |.*[Nn]o space left)'
-umount "$root/lib/modules/$new/updates/dkms"
+unmount "$root/lib/modules/$new/updates/dkms"
 mount -t tmpfs -o size=4k tmpfs "$root/tmp"
 head -c 4096 /dev/zero >"$root/tmp/full"
 again "$new"
 ok 'so is a full /tmp' keeps '.*[Nn]o space left'
-umount "$root/tmp"
+unmount "$root/tmp"
 mount -t tmpfs -o ro tmpfs "$root/var/lib/kvm-pfnmap"
 build_all "$new"
 ok 'so is a state that cannot be kept' \
 	one_line '^kvm-pfnmap: nothing is built, because /var/lib/kvm-pfnmap cannot be written to'
-umount "$root/var/lib/kvm-pfnmap"
+unmount "$root/var/lib/kvm-pfnmap"
 compiler=$(cd "$root/usr/bin" && echo x86_64-linux-gnu-gcc-[0-9]*)
 mv "$root/usr/bin/$compiler" "$work/compiler"
 run env PATH=/usr/sbin:/usr/bin:/sbin:/bin /usr/lib/kvm-pfnmap/build-all.sh "$new"
@@ -614,7 +614,7 @@ echo "1234abcd I------ 1 perm 1f030000 0 0 asymmetri an administrator: $id: X509
 	>"$work/keys"
 mount --bind "$work/keys" "$root/proc/keys"
 build_all "$new"
-umount "$root/proc/keys"
+unmount "$root/proc/keys"
 ok 'the modules are installed if the kernel has it' ours "$new"
 run modinfo -k "$new" -F signer kvm
 ok 'and signed with it' says 'an administrator'
