@@ -36,6 +36,7 @@ install uninstall:
 
 # The packages are installed in a Debian in a directory, which then boots in the emulated host.
 ifdef REL
+TOOLS += $(B)/host/dumb.so
 $(B)/host/dumb.so: tests/install/dumb.c dkms/rules.mk
 	mkdir -p $(@D)
 	$(CC) $(CFLAGS) -shared -fPIC -o $@ $<

@@ -37,6 +37,7 @@ fetching=$!
 counts=
 results=
 for part; do
+	begin=$(date +%s)
 	target=${part%@*}
 	kernels=$(echo "${part#"$target"}" | tr '@,' '  ')
 	# shellcheck disable=SC2086 # kernels
@@ -55,6 +56,7 @@ for part; do
 		done
 		wait
 	fi
+	echo "# $target took $(($(date +%s) - begin)) s"
 	for kernel in "${@:-}"; do
 		out=$logs/${target#check-}${kernel:+-$kernel}
 		counts="$counts $out.counts"

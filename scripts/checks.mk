@@ -42,10 +42,12 @@ on_all = $(foreach k,$(KERNELS),$(1)@$(k))
 comma := ,
 empty :=
 CHECK_PARTS := check-unit $(call on_all,check-rig) $(call on_all,check-build) check-runner@$(KERNEL)
+at_once = $(1)@$(subst $(empty) $(empty),$(comma),$(strip $(2)))
 CI_PARTS := $(CHECK_PARTS) \
-	check-intel@$(subst $(empty) $(empty),$(comma),$(KERNELS)) \
-	check-rig@$(I386_KERNEL) $(foreach k,$(OTHER_KERNELS),check-symbols@$(k) check-rig@$(k)) \
-	$(call on_all,check-install) lint check-deb $(call on_all,check-sources) $(call on_all,lint-series)
+	$(call at_once,check-intel,$(KERNELS)) check-rig@$(I386_KERNEL) \
+	$(call at_once,check-symbols,$(OTHER_KERNELS)) $(call at_once,check-rig,$(OTHER_KERNELS)) \
+	check-deb $(call at_once,check-install,$(KERNELS)) lint \
+	$(call on_all,check-sources) $(call at_once,lint-series,$(KERNELS))
 CHECK = +scripts/check.sh "$(MAKE)" $(B)
 
 .PHONY: demo check check-i386 ci
