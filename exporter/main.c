@@ -206,6 +206,10 @@ static vm_fault_t insert_pmd(struct pfnmap_buffer *buf, struct vm_fault *vmf)
 	struct vm_area_struct *vma = vmf->vma;
 	unsigned long pfn;
 
+	/* Realtime kernels cannot insert PMDs. */
+	if (!IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE))
+		return VM_FAULT_FALLBACK;
+
 	if (addr < vma->vm_start || vma->vm_end - addr < PMD_SIZE)
 		return VM_FAULT_FALLBACK;
 

@@ -89,8 +89,9 @@ enum pfnmap_insert {
 	/*
 	 * 2 MiB at once if the mapping covers 2 MiB of the buffer with the same
 	 * alignment (as mmap() without an address ensures on 64-bit kernels);
-	 * otherwise the same as PFNMAP_INSERT_ONE. Needs 2 MiB of contiguous pages:
-	 * order 9, PFNMAP_BAR or PFNMAP_DEVICE.
+	 * otherwise, and on kernels without transparent huge pages, the same as
+	 * PFNMAP_INSERT_ONE. Needs 2 MiB of contiguous pages: order 9, PFNMAP_BAR
+	 * or PFNMAP_DEVICE.
 	 */
 	PFNMAP_INSERT_PMD,
 	PFNMAP_NR_INSERTS
