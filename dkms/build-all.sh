@@ -12,22 +12,35 @@ here=$(dirname "$0")
 
 umask 022
 lock
-if ! { mkdir -p "$state" && : >"$state/log"; } 2>/dev/null; then
+log=$state/log
+if ! { mkdir -p "$state" && : >"$log"; } 2>/dev/null; then
 	echo "kvm-pfnmap: nothing is built, because $state cannot be written to:" \
 		"then run $here/build-all.sh" >&2
-	exit 0
+	log=
 fi
-log=$state/log
 # The scripts that DKMS runs leave the reason for a failure in this file. DKMS does not pass it on.
 export KVM_PFNMAP_REASON="$state/reason"
 trap 'rm -f "$log" "$KVM_PFNMAP_REASON"' EXIT
 # Half of the modules would win over the kernel's own, and not fit them.
 now=
-trap '[ -z "$now" ] || { clean "$now"; settle "$now"; } >/dev/null; exit 130' INT TERM HUP
+trap 'interrupted >/dev/null; exit 130' INT TERM HUP
+
+# shellcheck disable=SC2317 # the trap calls it
+interrupted() {
+	[ -n "$now" ] || return 0
+	clean "$now"
+	remember "$now" "$now keeps its own KVM: the build was interrupted: run $here/build-all.sh"
+	settle "$now"
+}
+
+# remember RELEASE TEXT: keep the reason why a kernel keeps its own KVM.
+remember() {
+	echo "$2" 2>/dev/null >"$state/$1.reason"
+}
 
 # because REASON: fail, with that reason.
 because() {
-	echo "$*" >"$KVM_PFNMAP_REASON"
+	why=$*
 	return 1
 }
 
@@ -42,15 +55,10 @@ enforced() {
 		[ "$(byte MokSBStateRT-605dab50-e046-4300-abb6-3dd810dd8b23)" != 1 ]
 }
 
-# certificate RELEASE: print the file with that of the key that DKMS signs with, which it finds like
-# this.
+# certificate RELEASE: print the file with that of the key that DKMS signs with.
 certificate() {
-	# shellcheck disable=SC2016 # for bash, as DKMS
-	bash -c 'kernelver=$1
-		for conf in /etc/dkms/framework.conf /etc/dkms/framework.conf.d/*.conf; do
-			[ ! -e "$conf" ] || . "$conf"
-		done
-		echo "${mok_certificate:-/var/lib/dkms/mok.pub}"' bash "$1" 2>/dev/null
+	of=$(framework mok_certificate "$1")
+	echo "${of:-/var/lib/dkms/mok.pub}"
 }
 
 # trusted CERTIFICATE: the running kernel has it in one of its keyrings, or will have it at the next
@@ -95,11 +103,11 @@ is_signed() {
 # buildable RELEASE HEADERS: everything is there, and the kernel would load the modules. The reason, if
 # not, is a whole sentence. DKMS makes its key when it builds for the first time.
 buildable() {
-	"$here/buildable.sh" "$1" "$2" 2>/dev/null || return 1
-	if why=$(preferred "$1"); then
-		because "$1 keeps its own KVM, and would not load other modules: $why"
+	said=$("$here/buildable.sh" "$1" "$2" 2>&1) || because "${said##*kvm-pfnmap: }" || return
+	if said=$(preferred "$1"); then
+		because "$1 keeps its own KVM, and would not load other modules: $said"
 	elif [ -e "$(certificate "$1")" ] && ! may_load "$1"; then
-		because "$1 keeps its own KVM: $(cat "$KVM_PFNMAP_REASON")"
+		because "$1 keeps its own KVM: $why"
 	fi
 }
 
@@ -109,7 +117,8 @@ build() {
 	dkms build -m kvm-pfnmap -v "$version" -k "$1" >"$log" 2>&1 9>&- &&
 	is_signed "$dkms/$version/$1/x86_64/module" && may_load "$1" || return
 	changing "$1"
-	dkms install -m kvm-pfnmap -v "$version" -k "$1" >"$log" 2>&1 9>&- || return
+	dkms install -m kvm-pfnmap -v "$version" -k "$1" >>"$log" 2>&1 9>&- || return
+	put_back "$1"
 	is_installed "$1" "$2" && sync -f "$place" ||
 		because "the modules in $place are incomplete: is the disk full?" || return
 	is_active "$1" ||
@@ -118,10 +127,18 @@ build() {
 		because "its initramfs, which holds modules of KVM, cannot be made again: $(reason "$log")"
 }
 
+# keep_logs: add what the failed build has written to the log.
+keep_logs() {
+	for file in "$dkms/$version/build/make.log" "$dkms/$version/build/tree.log"; do
+		[ ! -e "$file" ] || cat "$file"
+	done >>"$log" 2>/dev/null
+}
+
 # keeps RELEASE TEXT: say why a kernel keeps its own KVM, and remember it.
 keeps() {
 	echo "kvm-pfnmap: $2" >&2
-	echo "$2" >"$state/$1.reason"
+	remember "$1" "$2"
+	settle "$1"
 }
 
 # Nothing is remembered of kernels that are gone.
@@ -140,7 +157,7 @@ for release; do
 	if is_installed "$release" "$headers" && ! preferred "$release" >/dev/null &&
 	   { is_active "$release" || { changing "$release" && depmod "$release" && is_active "$release"; }; } &&
 	   is_signed "/lib/modules/$release/updates/dkms" && may_load "$release" &&
-	   initramfs "$release" >"$log" 2>&1; then
+	   initramfs "$release" >"${log:-/dev/null}" 2>&1; then
 		rm -f "$state/$release.reason"
 		now=
 		continue
@@ -148,26 +165,27 @@ for release; do
 	# Remove the rest of an interrupted run, and modules for another version of this kernel.
 	clean "$release"
 	rm -f "$KVM_PFNMAP_REASON"
-	if ! buildable "$release" "$headers"; then
-		keeps "$release" "$(cat "$KVM_PFNMAP_REASON")"
+	why=
+	if [ -z "$log" ]; then
 		settle "$release"
-		now=
-		continue
-	fi
-	# dkms.conf need not ask again.
-	export KVM_PFNMAP_BUILDABLE="$release"
-	echo "kvm-pfnmap: $release: building"
-	if build "$release" "$headers"; then
-		rm -f "$state/$release.reason"
-		echo "kvm-pfnmap: $release: installed, used from the next load of KVM on"
+	elif ! buildable "$release" "$headers"; then
+		keeps "$release" "$why"
 	else
-		why=$(cat "$KVM_PFNMAP_REASON" 2>/dev/null)
-		[ -n "$why" ] || why=$(reason "$log")
-		clean "$release" >/dev/null
-		keeps "$release" "$release keeps its own KVM: $why"
-		settle "$release"
+		# dkms.conf need not ask again.
+		export KVM_PFNMAP_BUILDABLE="$release"
+		echo "kvm-pfnmap: $release: building"
+		if build "$release" "$headers"; then
+			rm -f "$state/$release.reason"
+			echo "kvm-pfnmap: $release: installed, used from the next load of KVM on"
+		else
+			[ -n "$why" ] || why=$(cat "$KVM_PFNMAP_REASON" 2>/dev/null)
+			[ -n "$why" ] || why=$(reason "$log")
+			keep_logs
+			clean "$release" >/dev/null
+			keeps "$release" "$release keeps its own KVM: $why"
+		fi
+		mv -f "$log" "$state/$release.log" 2>/dev/null
 	fi
-	mv -f "$log" "$state/$release.log" 2>/dev/null
 	now=
 done
 exit 0

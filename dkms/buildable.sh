@@ -32,7 +32,8 @@ missing=
 if [ -z "$version" ]; then
 	missing="linux-headers-$release"
 elif [ -n "$image" ] && [ "$image" != "$version" ]; then
-	die "$release is of $image and its headers of $version: apt install linux-image-$release linux-headers-$release"
+	die "$release is of $image and its headers of $version:" \
+	    "apt install linux-image-$release linux-headers-$release $source"
 fi
 of=${image:-$version}
 if [ -z "$of" ]; then

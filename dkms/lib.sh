@@ -14,7 +14,19 @@ top=${here:?}
 . "$top/kvm/lib.sh"
 
 version=$(cat "$top/VERSION")
-dkms=/var/lib/dkms/kvm-pfnmap
+
+# framework VARIABLE RELEASE: print a setting of DKMS, which reads it like this.
+framework() {
+	# shellcheck disable=SC2016 # for bash, as DKMS
+	bash -c 'kernelver=$2
+		for conf in /etc/dkms/framework.conf /etc/dkms/framework.conf.d/*.conf; do
+			[ ! -e "$conf" ] || . "$conf"
+		done
+		echo "${!1}"' bash "$1" "$2" 2>/dev/null
+}
+
+dkms=$(framework dkms_tree '')
+dkms=${dkms:-/var/lib/dkms}/kvm-pfnmap
 # For each kernel: RELEASE.reason if it has no modules of ours, the RELEASE.log of its last build, and
 # RELEASE.initramfs while its modules have changed, but its initramfs has not.
 state=/var/lib/kvm-pfnmap
@@ -56,7 +68,7 @@ source_version() {
 image_version() {
 	# shellcheck disable=SC2016 # dpkg's own variables
 	dpkg-query -W -f '${db:Status-Abbrev}${Version}\n' "linux-image-$1" "linux-image-$1-unsigned" \
-		2>/dev/null | sed -n 's/^.[^cn][^ ]* *//p' | head -n 1
+		2>/dev/null | sed -n 's/^.[^cn].//p' | head -n 1
 }
 
 # One run at a time, because DKMS has one directory to build in, which it does not lock. Only root
@@ -117,8 +129,9 @@ preferred() {
 			-prune -o -name "$module.ko" -print -o -name "$module.ko.[gxz]*" -print 2>/dev/null
 	done | sed 's/$/ is in the way/' | grep -m1 . && return
 	for conf in /etc/depmod.d/*.conf /run/depmod.d/*.conf /usr/local/lib/depmod.d/*.conf /lib/depmod.d/*.conf; do
-		[ ! -e "$conf" ] || awk '
-			$1 == "override" && $2 ~ /^kvm(|[-_]amd|[-_]intel)$/ && $4 != "updates/dkms" {
+		[ ! -e "$conf" ] || awk -v release="$1" '
+			$1 == "override" && $2 ~ /^kvm(|[-_]amd|[-_]intel)$/ && $4 != "updates/dkms" &&
+			($3 == "*" || $3 == release) {
 				print FILENAME " overrides " $2
 				exit
 			}' "$conf"
@@ -129,7 +142,8 @@ preferred() {
 # copies are deleted one by one, once they are there. DKMS would put them over newer ones.
 put_back() {
 	archive=$dkms/original_module/$1
-	[ -d "$archive" ] && [ -e "/lib/modules/$1/kernel" ] || return 0
+	[ -d "$archive" ] || return 0
+	[ -e "/lib/modules/$1/kernel" ] || { rm -rf "$archive"; return 0; }
 	find "$archive" -name '*.ko*' ! -name '*.origin' | while read -r file; do
 		# DKMS writes this after it has moved the file.
 		place=$(head -n 1 "$file.origin" 2>/dev/null)
@@ -141,7 +155,8 @@ put_back() {
 		modinfo -F vermagic "$place" >/dev/null 2>&1 ||
 			{ mkdir -p "${place%/*}" && cp -p "$file" "$place.new" && sync "$place.new" &&
 			  mv -f "$place.new" "$place"; } ||
-			{ echo "kvm-pfnmap: $1: cannot put $place back: its copy is $file" >&2; return 1; }
+			{ rm -f "$place.new"
+			  echo "kvm-pfnmap: $1: cannot put $place back: its copy is $file" >&2; return 1; }
 		rm -f "$file" "$file.origin"
 	done || return 1
 	find "$archive" -depth -type d -empty -delete
@@ -157,9 +172,9 @@ fits() {
 	esac
 }
 
-# initramfs RELEASE: make the initramfs of a kernel again if it holds modules of KVM and those on the
-# disk have changed or are not the same: a kvm.ko from there and a kvm-amd.ko from the disk must fit
-# each other. What cannot be listed may hold some. update-initramfs may do nothing and succeed.
+# initramfs RELEASE: make the initramfs of a kernel again if it holds modules of KVM that are not those
+# on the disk: a kvm.ko from there and a kvm-amd.ko from the disk must fit each other. What cannot be
+# listed may hold some. update-initramfs may do nothing and succeed.
 initramfs() {
 	image=/boot/initrd.img-$1
 	marker=$state/$1.initramfs
@@ -176,17 +191,27 @@ initramfs() {
 		return 0
 	fi
 	if ! list=$($lister "$image" 2>/dev/null) || ! fits "$1" ||
-	   { is_changed "$1" && echo "$list" | grep -q '/kvm[^/]*[.]ko'; }; then
-		$make >&2 9>&- && list=$($lister "$image" 2>/dev/null) && fits "$1" || return 1
+	   { is_changed "$1" && echo "$list" | grep -q '/updates/dkms/kvm'; }; then
+		was=$(stat -c '%i %z' "$image")
+		$make >&2 9>&- && [ "$(stat -c '%i %z' "$image")" != "$was" ] &&
+			list=$($lister "$image" 2>/dev/null) && fits "$1" || return 1
 	fi
 	rm -f "$marker"
 }
 
-# settle RELEASE: the same, after the kernel went back to its own modules, with a line if that fails.
+# settle RELEASE: the same, after the kernel went back to its own modules.
 settle() {
-	initramfs "$1" >/dev/null 2>&1 ||
-		echo "kvm-pfnmap: $1 may have no KVM after the next boot until this works: $make" >&2
-	! has_modules "$1" || echo "kvm-pfnmap: $1 has no KVM until this works: depmod $1" >&2
+	initramfs "$1" >/dev/null 2>&1 || may_lose "$1"
+	is_own "$1" || :
+}
+
+may_lose() {
+	echo "kvm-pfnmap: $1 may have no KVM after the next boot until this works: $make" >&2
+}
+
+# is_own RELEASE: modprobe finds the kernel's own modules. If not, say so.
+is_own() {
+	! has_modules "$1" || { echo "kvm-pfnmap: $1 has no KVM until this works: depmod $1" >&2; return 1; }
 }
 
 # has_modules RELEASE: modules of ours, or what is left of them, are installed for this kernel, or
@@ -213,25 +238,56 @@ changing() {
 	{ mkdir -p "$state" && : >"$state/$1.initramfs"; } 2>/dev/null || :
 }
 
-# take_away RELEASE: remove our modules from a kernel, which then uses its own again.
+# take_away RELEASE: remove our modules from a kernel, which then uses its own again. Copies stay, for
+# bring_back, until they are deleted.
 take_away() {
 	place=/lib/modules/$1/updates/dkms
 	has_modules "$1" || return 0
 	changing "$1"
+	mkdir -p "$place.removed" 2>/dev/null
 	for module in kvm kvm-amd kvm-intel; do
-		rm -f "$place/$module".ko "$place/$module".ko.*
+		for file in "$place/$module".ko "$place/$module".ko.*; do
+			[ ! -e "$file" ] || mv -f "$file" "$place.removed/${file##*/}.was" 2>/dev/null ||
+				rm -f "$file"
+		done
 	done
-	rmdir "$place" "${place%/*}" 2>/dev/null || :
+	rmdir "$place" 2>/dev/null || :
 	[ ! -e "/lib/modules/$1/kernel" ] || depmod "$1"
 }
 
-# clean RELEASE: also remove everything that DKMS keeps for it.
+# bring_back RELEASE: undo that.
+bring_back() {
+	place=/lib/modules/$1/updates/dkms
+	mkdir -p "$place"
+	for file in "$place.removed"/*.was; do
+		[ ! -e "$file" ] || { was=${file##*/}; mv -f "$file" "$place/${was%.was}"; }
+	done
+	depmod "$1"
+}
+
+# is_needed RELEASE: the initramfs, whose files are $list, holds the modules of which there are copies.
+is_needed() {
+	case $list in
+	*/updates/dkms/kvm.ko*) [ "$(find "/lib/modules/$1/updates/dkms.removed" -name '*.was' | wc -l)" -eq 3 ] ;;
+	*) return 1 ;;
+	esac
+}
+
+# forget RELEASE: delete the copies.
+forget() {
+	rm -rf "/lib/modules/$1/updates/dkms.removed"
+	rmdir "/lib/modules/$1/updates" 2>/dev/null || :
+}
+
+# clean RELEASE: also remove everything that DKMS keeps for it. Without the link, DKMS leaves the
+# kernel's directory alone.
 clean() {
-	! has_modules "$1" || changing "$1"
-	put_back "$1"
-	[ ! -e "$dkms" ] || dkms remove -m kvm-pfnmap -v "$version" -k "$1" >/dev/null 2>&1 9>&- || :
 	take_away "$1"
-	rm -rf "${dkms:?}/$version/$1" "${dkms:?}/$version/build" "${dkms:?}/kernel-$1-x86_64"
+	forget "$1"
+	put_back "$1"
+	rm -f "$dkms/kernel-$1-x86_64"
+	[ ! -e "$dkms" ] || dkms remove -m kvm-pfnmap -v "$version" -k "$1" >/dev/null 2>&1 9>&- || :
+	rm -rf "${dkms:?}/$version/$1" "${dkms:?}/$version/build"
 	# DKMS refuses all work on a version that it has half added.
 	[ -e "$dkms/$version/source/dkms.conf" ] || rm -rf "${dkms:?}/$version"
 }

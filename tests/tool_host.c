@@ -94,7 +94,7 @@ static void test_dkms(void)
 	tool_run(&t, "status", "--json", "--dirname", ROOT);
 	tool_ok(&t, 0,
 		"\"dkms\": \"installed\", \"dkms_for_no_kernel\": \\[ \\{ \"version\": \"0.1.1\", \"state\": "
-		"\"added\" \\} \\], \"kernels\": .*\"running\": true, \"supported\": true, \"dkms\": "
+		"\"added\" \\} \\], \"kernels\": .*\"running\": true, \"supported\": true, \"reason\": null, .*\"dkms\": "
 		"\\[ \\{ \"version\": \"0.1.0\", \"state\": \"installed\" \\} \\]",
 		"the same in JSON");
 	put(DKMS, hangs, sizeof(hangs) - 1);

@@ -329,7 +329,7 @@ static void print_kernels(const struct facts *f)
 					       kernel_support(supported_kernels, k->release, NULL)),
 			f->dkms == PROGRAM_OK ? "; dkms: " : "", f->dkms == PROGRAM_OK ? dkms : "");
 		print_wrapped(i ? "" : "installed", text);
-		if (k->reason[0])
+		if (k->reason[0] && !k->patched)
 			print_wrapped("  reason", k->reason);
 		if (is_stale(k)) {
 			snprintf(text, sizeof(text),

@@ -102,7 +102,7 @@ passes() {
 }
 
 apt_install() {
-	run apt-get -q -y --no-install-recommends --allow-downgrades install "$@"
+	run apt-get -q -y --no-install-recommends install "$@"
 }
 
 # Make the cached Debian, with the packages that an administrator's machine has anyway.
