@@ -96,8 +96,8 @@ int main(void)
 	vm = vm_create(0);
 	v = vcpu_create(vm, VCPU_LONG);
 	args = vm_anon(SCENE_MEM, KIT_PAGE);
-	/* cppcheck-suppress comparePointers ; the linker's names for two ends of one object */
-	memcpy((char *)args + (SCENE_CODE - SCENE_ARGS), scene_code, scene_code_end - scene_code);
+	memcpy((char *)args + (SCENE_CODE - SCENE_ARGS), scene_code,
+	       (uintptr_t)scene_code_end - (uintptr_t)scene_code);
 	VMM_MUST(vm_slot_set(vm, 1, SCENE_ARGS, SCENE_MEM, args, 0));
 	VMM_MUST(vm_slot_set(vm, 2, SCENE_BUFFER, SCENE_HEIGHT * SCENE_PITCH, canvas.map, 0));
 
