@@ -520,7 +520,7 @@ broken_series() {
 		>"$patches/0010-broken.patch"
 	apt_install --reinstall "$package"
 	ok 'a compiler error is one line' \
-		only_line 'keeps its own KVM' \
+		only_line "$new keeps its own KVM" \
 			"^kvm-pfnmap: $new keeps its own KVM: the modules do not build: .*it is broken"
 	ok 'the package is configured all the same' configured
 	ok 'with the stock modules' stock "$new"
