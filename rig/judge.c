@@ -22,8 +22,10 @@ struct judge {
 	char log_path[400];
 };
 
-static void __attribute__((format(printf, 3, 4)))
-verdict(struct judge *j, enum verdict verdict, const char *fmt, ...)
+static void verdict(struct judge *j, enum verdict verdict, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static void verdict(struct judge *j, enum verdict verdict, const char *fmt, ...)
 {
 	va_list ap;
 

@@ -93,7 +93,7 @@ static int read_results(struct matrix *m, const char *path)
 	else
 		fprintf(m->remark, "- %s, %s: %.0f s in total, including boots\n", like.release,
 			like.host, ms / 1000.0);
-	while (!error && fgets(line, sizeof(line), f)) {
+	while (f && !error && fgets(line, sizeof(line), f)) {
 		line[strcspn(line, "\n")] = '\0';
 		if (!add_line(m, &like, line))
 			error = "a line is malformed, or there are too many kinds of host";

@@ -24,10 +24,11 @@ void die(const char *fmt, ...)
 
 void *xrealloc(void *p, unsigned long size)
 {
-	p = realloc(p, size);
-	if (!p)
+	void *new = realloc(p, size);
+
+	if (!new)
 		die("out of memory");
-	return p;
+	return new;
 }
 
 char *xstrdup(const char *s)

@@ -212,7 +212,8 @@ static void test_zap(const struct pfnmap_create *spec, bool small)
 		buf_do(&b, PFNMAP_MOVE, PFNMAP_KEEP_OLD);
 		/* Load first: the guest must see the moved value, not the poison. */
 		ok = !nested(v, KIT_GPA + offset, 0, GUEST_L2_LOAD, &out) && out.result2 == value &&
-		     goes_on(v, &b, offset, ++value, &out);
+		     goes_on(v, &b, offset, value + 1, &out);
+		value++;
 	}
 	tap_ok(ok, "%s, %s: a nested guest survives %d moves: %s", buf_name(&b), leaf, ROUNDS,
 	       guest_describe(&out));

@@ -156,10 +156,15 @@ static enum exit_code put_back(struct reload *r, const char *what, int err)
 		vendor = own_vendor;
 	}
 	ret = kvm[0] ? restore(r, kvm, vendor) : -ENOENT;
-	if (ret)
+	if (ret) {
+		char why[64];
+
+		/* Two calls of strerror() may return the same memory. */
+		snprintf(why, sizeof(why), "%s", strerror(-err));
 		return end(r, EXIT_BROKEN, "failed",
 			   "%s: %s; %s do not load either: %s; KVM is not loaded; see dmesg", what,
-			   strerror(-err), which, strerror(-ret));
+			   why, which, strerror(-ret));
+	}
 	return end(r, EXIT_REFUSED, "restored", "%s: %s; %s are loaded %s%s", what, strerror(-err),
 		   which, own ? "instead" : "again", explain(err));
 }

@@ -262,6 +262,8 @@ static void descriptions(void)
 		       guest_describe(&rows[i].out));
 }
 
+typedef uint32_t code_fn(void);
+
 /* The machine code for long mode runs here, too. */
 static void code(void)
 {
@@ -274,7 +276,7 @@ static void code(void)
 	if (page == MAP_FAILED)
 		tap_bail("mmap of code: %s", strerror(errno));
 	vcpu_code(&v, page, 0xabcd1234);
-	tap_is(((uint32_t(*)(void))page)(), 0xabcd1234, "code for GUEST_EXEC returns its number");
+	tap_is(((code_fn *)page)(), 0xabcd1234, "code for GUEST_EXEC returns its number");
 	munmap(page, 4096);
 	v.mode = VCPU_REAL;
 	vcpu_code(&v, bytes, 0x04030201);
