@@ -15,7 +15,8 @@ ifneq ($(CODENAME),bookworm)
 DEPS_demo += qemu-system-modules-spice
 DEPS_ci += libc6-dev-i386 lib32gcc-14-dev
 endif
-I386_KERNEL := 6.1-686
+# Only bookworm has a 32-bit kernel.
+I386_KERNEL := $(if $(filter bookworm,$(CODENAME)),6.1-686)
 # Those that share a series with another kernel: their modules are built, and get a few tests. The
 # flavours of 6.12-bookworm are left to "make check-rig KERNEL=...".
 OTHER_KERNELS := $(shell awk 'NF == 7 && $$1 ~ /^[0-9.]+-[a-z]+$$/ { print $$1 }' kernels.conf)
@@ -44,7 +45,7 @@ empty :=
 CHECK_PARTS := check-unit $(call on_all,check-rig) $(call on_all,check-build) check-runner@$(KERNEL)
 at_once = $(1)@$(subst $(empty) $(empty),$(comma),$(strip $(2)))
 CI_PARTS := $(CHECK_PARTS) \
-	$(call at_once,check-intel,$(KERNELS)) check-rig@$(I386_KERNEL) \
+	$(call at_once,check-intel,$(KERNELS)) $(if $(I386_KERNEL),check-rig@$(I386_KERNEL),check-i386) \
 	$(call at_once,check-symbols,$(OTHER_KERNELS)) $(call at_once,check-rig,$(OTHER_KERNELS)) \
 	check-deb $(call at_once,check-install,$(KERNELS)) lint \
 	$(call on_all,check-sources) $(call at_once,lint-series,$(KERNELS))
@@ -62,7 +63,12 @@ check:
 	$(CHECK) $(CHECK_PARTS)
 
 check-i386:
+ifneq ($(I386_KERNEL),)
 	$(MAKE) check-rig KERNEL=$(I386_KERNEL)
+else
+	echo "skip  check-i386: this Debian has no 32-bit kernel, Debian 12 has"
+	mkdir -p $(B)/logs && echo 0 0 1 >$(B)/logs/i386.counts
+endif
 
 ci: export CORE := 1
 ci:
