@@ -66,7 +66,7 @@ shell: initramfs $(RIG)
 FEW = $(and $(QUICK),$(filter-out $(QUICK),$(KERNEL)))
 
 # What shows that a kernel which shares a series with another one works, too.
-SMOKE := rig_kvm,counts,marks,fault_matrix,revoke,move,drm_dumb_bochs,nested_vmcb
+SMOKE := rig_kvm,counts,revoke,drm_dumb_bochs
 
 # ONLY=, GROUP= and VARIANT= select tests.
 ONLY ?= $(if $(GROUP)$(filter i386,$(ARCH)),,$(if $(findstring -,$(NAME)),$(SMOKE)))
