@@ -34,12 +34,11 @@ char *printable(char *text)
 bool read_line(const char *path, char *text, size_t size)
 {
 	FILE *f = fopen(path, "re");
-	bool ok = f && fgets(text, (int)size, f);
+	bool ok;
 
-	if (ok)
-		text[strcspn(text, "\n")] = '\0';
-	else
-		text[0] = '\0';
+	text[0] = '\0';
+	ok = f && fgets(text, (int)size, f);
+	text[ok ? strcspn(text, "\n") : 0] = '\0';
 	if (f)
 		fclose(f);
 	return ok;
