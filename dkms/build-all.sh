@@ -12,8 +12,9 @@ here=$(dirname "$0")
 
 umask 022
 lock
+# A colon instead of true would end the shell.
 log=$state/log
-if ! { mkdir -p "$state" && : >"$log"; } 2>/dev/null; then
+if ! { mkdir -p "$state" && true >"$log"; } 2>/dev/null; then
 	echo "kvm-pfnmap: nothing is built, because $state cannot be written to:" \
 		"then run $here/build-all.sh" >&2
 	log=
@@ -103,7 +104,7 @@ is_signed() {
 # buildable RELEASE HEADERS: everything is there, and the kernel would load the modules. The reason, if
 # not, is a whole sentence. DKMS makes its key when it builds for the first time.
 buildable() {
-	said=$("$here/buildable.sh" "$1" "$2" 2>&1) || because "${said##*kvm-pfnmap: }" || return
+	said=$(KVM_PFNMAP_REASON='' "$here/buildable.sh" "$1" "$2" 2>&1) || because "${said##*kvm-pfnmap: }" || return
 	if said=$(preferred "$1"); then
 		because "$1 keeps its own KVM, and would not load other modules: $said"
 	elif [ -e "$(certificate "$1")" ] && ! may_load "$1"; then

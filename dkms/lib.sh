@@ -235,7 +235,7 @@ is_changed() {
 changed=
 changing() {
 	changed="$changed $1 "
-	{ mkdir -p "$state" && : >"$state/$1.initramfs"; } 2>/dev/null || :
+	{ mkdir -p "$state" && true >"$state/$1.initramfs"; } 2>/dev/null || :
 }
 
 # take_away RELEASE: remove our modules from a kernel, which then uses its own again. Copies stay, for

@@ -11,7 +11,7 @@ step() {
 # $KVM_PFNMAP_REASON, which gets the message of the first script that fails.
 die() {
 	echo "kvm-pfnmap: $*" >&2
-	[ -z "${KVM_PFNMAP_REASON:-}" ] || [ -s "$KVM_PFNMAP_REASON" ] || echo "$*" >"$KVM_PFNMAP_REASON"
+	[ -z "${KVM_PFNMAP_REASON:-}" ] || [ -s "$KVM_PFNMAP_REASON" ] || echo "$*" 2>/dev/null >"$KVM_PFNMAP_REASON"
 	exit 1
 }
 
