@@ -25,9 +25,11 @@ payload()
 case $(payload | od -An -tx1 -N4 | tr -d ' ') in
 fd377a58) unpack=xz ;;
 28b52ffd) unpack=zstd ;;
-*)	echo "vmlinux: $image: the kernel is compressed neither with xz nor with zstd" >&2
+02214c18) unpack=lz4 ;;
+*)	echo "vmlinux: $image: the kernel is compressed with none of xz, zstd and lz4" >&2
 	exit 1 ;;
 esac
+command -v $unpack >/dev/null || { echo "vmlinux: $unpack is missing: apt install $unpack" >&2; exit 1; }
 if ! payload | $unpack -dc >"$out.part"; then
 	rm -f "$out.part"
 	echo "vmlinux: $unpack cannot unpack $image" >&2

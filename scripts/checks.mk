@@ -8,7 +8,7 @@ DEPS_demo := gcc git kmod libc6-dev libdrm-dev linux-libc-dev make patch xz-util
 DEPS_check = $(DEPS_demo) debootstrap libgbm-dev libkmod-dev
 DEPS_ci = $(DEPS_check) bochs bochs-term bochsbios vgabios \
 	clang-format clang-tidy cppcheck mandoc perl shellcheck sparse \
-	debhelper dpkg-dev e2fsprogs fakeroot lintian
+	debhelper dpkg-dev e2fsprogs fakeroot lintian lz4
 # Since Debian 13, qxl is a module of QEMU. Its gcc 14 builds the programs for the 32-bit host, but
 # not the kernel modules.
 ifneq ($(CODENAME),bookworm)
@@ -46,7 +46,8 @@ CHECK_PARTS := check-unit $(call on_all,check-rig) $(call on_all,check-build) ch
 at_once = $(1)@$(subst $(empty) $(empty),$(comma),$(strip $(2)))
 CI_PARTS := $(CHECK_PARTS) \
 	$(call at_once,check-intel,$(KERNELS)) $(if $(I386_KERNEL),check-rig@$(I386_KERNEL),check-i386) \
-	$(call at_once,check-symbols,$(OTHER_KERNELS)) $(call at_once,check-rig,$(OTHER_KERNELS)) \
+	$(call at_once,check-symbols,$(OTHER_KERNELS)) $(call at_once,check-rig,$(filter-out %-rt,$(OTHER_KERNELS))) \
+	$(call at_once,check-intel,$(filter %-rt,$(OTHER_KERNELS))) \
 	check-deb $(call at_once,check-install,$(KERNELS)) lint \
 	$(call on_all,check-sources) $(call at_once,lint-series,$(KERNELS))
 CHECK = +scripts/check.sh "$(MAKE)" $(B)

@@ -19,10 +19,15 @@ compare() {
 	find "$1" -name "$2.ko*" -exec scripts/crc.sh {} "$stock" "$3" \; >"$work/out"
 }
 
-compare "$image/drivers/gpu" kvmgt "$built/Module.symvers"
-ok 'kvmgt.ko imports from KVM' grep -q . "$work/out"
-changed=$(sed -n '/^same/!s/.* //p' "$work/out" | tr '\n' ' ')
-ok "each of its symbols keeps its CRC" test -z "$changed"
+if [ -e "$image/drivers/gpu" ]; then
+	compare "$image/drivers/gpu" kvmgt "$built/Module.symvers"
+	ok 'kvmgt.ko imports from KVM' grep -q . "$work/out"
+	changed=$(sed -n '/^same/!s/.* //p' "$work/out" | tr '\n' ' ')
+	ok "each of its symbols keeps its CRC" test -z "$changed"
+else
+	skip 'kvmgt.ko imports from KVM' 'the kernel has no graphics drivers'
+	skip "each of its symbols keeps its CRC" 'the kernel has no graphics drivers'
+fi
 for module in kvm-amd kvm-intel; do
 	compare "$image/arch/x86/kvm" "$module" "$built/Module.symvers"
 	ok "stock $module.ko does not fit the patched kvm.ko" grep -q '^changed' "$work/out"
