@@ -18,8 +18,9 @@ $(DEB): $(DEB_FILES)
 	step DEB "kvm-pfnmap-dkms and kvm-pfnmap, $(DEB_VERSION)"; \
 	tree=$(@D)/kvm-pfnmap-$(VERSION); \
 	rm -rf $(@D) && mkdir -p $$tree && \
-	tar -cf - --exclude=./$(B) --exclude=./.git . | tar -xf - -C $$tree || die "cannot copy the source"; \
-	sed -i "1s/(.*) [a-z]*/($(DEB_VERSION)) $(CODENAME)/" $$tree/debian/changelog; \
+	tar -cf - --exclude=./$(B) --exclude=./.git . | tar -xmf - -C $$tree || die "cannot copy the source"; \
+	{ sed "1s/(.*) [a-z]*/($(DEB_VERSION)) $(CODENAME)/; s/^  [*].*/  * Build for $(CODENAME)./; \
+		/^ --/q" debian/changelog | uniq; echo; cat debian/changelog; } >$$tree/debian/changelog; \
 	(cd $$tree && exec env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES -u V \
 		dpkg-buildpackage -us -uc) >$(@D)/build.log 2>&1 || \
 		die "the packages do not build: $$(reason $(@D)/build.log) (log: $(@D)/build.log)"; \
