@@ -199,12 +199,14 @@ initramfs() {
 	rm -f "$marker"
 }
 
-# settle RELEASE: the same, after the kernel went back to its own modules.
+# settle RELEASE: make the initramfs fit after the kernel went back to its own modules, and say what is
+# left to do.
 settle() {
 	initramfs "$1" >/dev/null 2>&1 || may_lose "$1"
 	is_own "$1" || :
 }
 
+# may_lose RELEASE: say that its initramfs could not be made again.
 may_lose() {
 	echo "kvm-pfnmap: $1 may have no KVM after the next boot until this works: $make" >&2
 }
@@ -226,7 +228,7 @@ has_modules() {
 	return 1
 }
 
-# is_changed RELEASE: see below.
+# is_changed RELEASE: changing() was called for it, in this run or in one that was interrupted.
 is_changed() {
 	[ -e "$state/$1.initramfs" ] || case $changed in *" $1 "*) ;; *) return 1 ;; esac
 }

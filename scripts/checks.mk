@@ -43,6 +43,7 @@ on_all = $(foreach k,$(KERNELS),$(1)@$(k))
 comma := ,
 empty :=
 CHECK_PARTS := check-unit $(call on_all,check-rig) $(call on_all,check-build) check-runner@$(KERNEL)
+# One part for all these kernels, which are tested at the same time.
 at_once = $(1)@$(subst $(empty) $(empty),$(comma),$(strip $(2)))
 CI_PARTS := $(CHECK_PARTS) \
 	$(call at_once,check-intel,$(KERNELS)) $(if $(I386_KERNEL),check-rig@$(I386_KERNEL),check-i386) \
@@ -67,7 +68,7 @@ check-i386:
 ifneq ($(I386_KERNEL),)
 	$(MAKE) check-rig KERNEL=$(I386_KERNEL)
 else
-	echo "skip  check-i386: this Debian has no 32-bit kernel, Debian 12 has"
+	echo "skip  check-i386: only Debian 12 has a 32-bit kernel"
 	mkdir -p $(B)/logs && echo 0 0 1 >$(B)/logs/i386.counts
 endif
 
