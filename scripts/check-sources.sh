@@ -3,13 +3,15 @@
 # Prove that the series applies, without fuzz, to each version of its source package that Debian
 # offers, from the oldest one in kernels.conf on. "make check-sources" sets the variables.
 set -eu
+# shellcheck source=scripts/lib.sh
+. scripts/lib.sh
 # shellcheck source=tests/lib/tap.sh
 . tests/lib/tap.sh
 export PATCH_FUZZ=0 XZ_DEFAULTS=-T0
 
 # shellcheck disable=SC2153 # it is set
 oldest=$(awk -v k="$NAME" '$1 == k { print $4 }' kernels.conf)
-versions=$(apt-cache madison "$SOURCE_PKG" | awk '$NF != "Sources" { print $3 }' | sort -Vu |
+versions=$(source_versions "$SOURCE_PKG" |
 	   while read -r v; do ! dpkg --compare-versions "$v" ge "$oldest" || echo "$v"; done)
 
 applies() {

@@ -78,12 +78,6 @@ newest() {
 			}' | sort -V | tail -n 1
 }
 
-# The newest version of the source that this machine's architecture is offered.
-newest_source() {
-	env -u APT_CONFIG apt-cache madison "$source" | awk '$NF != "Sources" { print $3 }' |
-		sort -V | tail -n 1
-}
-
 [ -z "${UPDATE:-}" ] || apt_update
 found=$(newest)
 if [ -z "$found" ]; then
@@ -102,7 +96,9 @@ fi
 version=${found% *}
 release=${found#* }
 source_version=$version
-[ -z "$any_source" ] || source_version=$(newest_source)
+# The lists of this machine's architecture have a newer source.
+[ -z "$any_source" ] ||
+	source_version=$(unset APT_CONFIG && source_versions "$source" | tail -n 1)
 dpkg --compare-versions "$source_version" ge "$oldest" ||
 	die "$release is of $source_version, too old for the series: use a release of" \
 	    "$oldest or newer (KERNEL=$name selects the newest that Debian offers)"

@@ -31,3 +31,9 @@ apt_update() {
 	$root apt-get -q update >/dev/null 2>&1 ||
 		step APT "that failed: using the existing lists"
 }
+
+# source_versions PACKAGE: print the versions of a source package that Debian offers, oldest first.
+# APT_CONFIG says whose lists are read.
+source_versions() {
+	apt-cache madison "$1" | awk '$NF != "Sources" { print $3 }' | sort -Vu
+}

@@ -96,6 +96,11 @@ kvm_late() {
 	run update-initramfs -u -k "$new"
 }
 
+# update_initramfs yes|no: what the administrator wants update-initramfs to do.
+update_initramfs() {
+	echo "update_initramfs=$1" >"$root/etc/initramfs-tools/update-initramfs.conf"
+}
+
 configured() {
 	run dpkg-query -W -f '${db:Status-Status}' kvm-pfnmap-dkms
 	says '^installed$'

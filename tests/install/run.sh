@@ -202,11 +202,11 @@ boot_repairs() {
 initramfs_fails() {
 	run dkms remove "kvm-pfnmap/$version" --all
 	kvm_early
-	echo update_initramfs=no >"$root/etc/initramfs-tools/update-initramfs.conf"
+	update_initramfs no
 	build_all "$new"
 	ok 'without a new initramfs, the kernel keeps its own' keeps 'its initramfs, .* cannot be made again'
 	ok 'and its initramfs' in_initramfs 'kernel/arch/x86/kvm/kvm[.]ko'
-	echo update_initramfs=yes >"$root/etc/initramfs-tools/update-initramfs.conf"
+	update_initramfs yes
 	mkdir "$work/boot"
 	cp "$root/boot/"*"-$new" "$work/boot"
 	mount -t tmpfs -o "size=$(($(du -sk "$work/boot" | cut -f 1) + 64))k" tmpfs "$root/boot"
@@ -217,19 +217,19 @@ initramfs_fails() {
 	unmount "$root/boot"
 	build_all "$new"
 	ok 'afterwards, it gets the modules' in_initramfs 'updates/dkms/kvm[.]ko'
-	echo update_initramfs=no >"$root/etc/initramfs-tools/update-initramfs.conf"
+	update_initramfs no
 	again "$new"
 	ok 'an initramfs with modules of another build is noticed' \
 		says_all 'its initramfs, .* cannot be made again' 'may have no KVM after the next boot'
-	echo update_initramfs=yes >"$root/etc/initramfs-tools/update-initramfs.conf"
+	update_initramfs yes
 	build_all "$new"
-	echo update_initramfs=no >"$root/etc/initramfs-tools/update-initramfs.conf"
+	update_initramfs no
 	run /usr/lib/kvm-pfnmap/remove-all.sh
 	ok 'a removal leaves the modules that the initramfs holds' \
 		only_line "$new" "^kvm-pfnmap: $new keeps the modules, which its initramfs holds: rm"
 	sed -n 's/.*initramfs holds: //p' "$work/out" >"$root/tmp/command"
 	ok 'both' ours "$new"
-	echo update_initramfs=yes >"$root/etc/initramfs-tools/update-initramfs.conf"
+	update_initramfs yes
 	run sh /tmp/command
 	ok 'until the command in that line has worked' in_initramfs 'kernel/arch/x86/kvm/kvm[.]ko'
 	ok 'which takes them away' stock "$new"
