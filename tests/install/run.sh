@@ -170,13 +170,14 @@ initramfs_follows() {
 
 # Modules that do not fit each other, and those that depmod still lists, are replaced at boot.
 boot_repairs() {
+	# It makes the initramfs again.
+	apt_install systemd
 	again "$new"
 	kvm_early
 	run dkms uninstall "kvm-pfnmap/$version" -k "$new"
 	run update-initramfs -u -k "$new"
 	run dkms install "kvm-pfnmap/$version" -k "$new"
 	ok 'the initramfs has the stock kvm.ko' in_initramfs 'kernel/arch/x86/kvm/kvm[.]ko'
-	apt_install systemd
 	cp "$top/tests/install/report.sh" "$root/usr/local/sbin"
 	printf '%s\n' '[Unit]' After=kvm-pfnmap.service '[Service]' Type=oneshot \
 		ExecStart=/usr/local/sbin/report.sh >"$root/usr/lib/systemd/system/report.service"
