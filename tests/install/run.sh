@@ -239,6 +239,8 @@ initramfs_fails() {
 
 dracut() {
 	run /usr/lib/kvm-pfnmap/remove-all.sh
+	mkdir -p "$root/etc/dracut.conf.d"
+	echo 'compress=zstd' >"$root/etc/dracut.conf.d/quick.conf"
 	apt_install dracut
 	ok 'dracut takes the place of initramfs-tools' passes
 	lister=lsinitrd
@@ -250,7 +252,7 @@ dracut() {
 	run /usr/lib/kvm-pfnmap/remove-all.sh
 	ok 'and those of Debian after a removal' in_initramfs 'kernel/arch/x86/kvm/kvm[.]ko'
 	lister=lsinitramfs
-	rm "$root/etc/dracut.conf.d/kvm.conf"
+	rm "$root/etc/dracut.conf.d/"*.conf
 	apt_install initramfs-tools
 	ok 'and back' passes
 }
