@@ -12,6 +12,10 @@ set -eu
 
 [ "$(id -u)" -eq 0 ] || { echo '1..0 # SKIP it needs root, for a Debian in a directory'; exit 0; }
 
+for t in $(echo "${ONLY:-}" | tr ',' ' '); do
+	grep -q "^$t() {\$" "$0" || { echo "there is no test $t"; exit 1; }
+done
+
 make_base
 make_root
 set -f
@@ -45,13 +49,18 @@ hooks='/etc/kernel/postinst.d/dkms-kvm-pfnmap /etc/kernel/header_postinst.d/dkms
 
 cp "$deb" "$top/build/deb/${tool##*/}" "$root/tmp"
 
+# core TEST...: run them. With ONLY=NAME,... run those that it names, of these and of the next.
+core() {
+	for t; do
+		case ,${ONLY:-$t}, in
+		*,"$t",*) note "$t"; $t ;;
+		esac
+	done
+}
+
 # more TEST...: those that CORE=1 leaves out.
 more() {
-	[ -z "${CORE:-}" ] || return 0
-	for t; do
-		note "$t"
-		$t
-	done
+	[ -n "${CORE:-}" ] || core "$@"
 }
 
 # Install it beside kernels that must be skipped.
@@ -107,6 +116,9 @@ update() {
 	ok 'its initramfs has ours, too' in_initramfs 'updates/dkms/kvm[.]ko'
 	ok 'the old one keeps its modules' ours "$old"
 	ok "the new kernel's package is as Debian made it" intact "$new"
+}
+
+updated_boots() {
 	boot "$new"
 	part load
 	ok "$new boots and loads ours" says "^kvm_amd: file .*/updates/dkms/.* loaded version $version"
@@ -650,27 +662,26 @@ make_install() {
 	ok 'but not a directory of somebody else' test -e "$root/usr/src/kvm-pfnmap-git/VERSION"
 }
 
+# What the others need; then the tests.
 first_install
 more first_boot
 update
+core updated_boots
 more other_kernel
 small_source
-initramfs_follows
+core initramfs_follows
 more boot_repairs initramfs_fails dracut
-missing
-no_room
-no_compiler
+core missing no_room no_compiler
 more no_room_for_modules interruptions
-secure_boot_refuses
+core secure_boot_refuses
 more secure_boot_trusts
-changed_modules
-moved_modules
+core changed_modules moved_modules
 more short_path damage renewed_kernel
-broken_series
+core broken_series
 more source_comes_later
-kernel_removed
+core kernel_removed
 more older_package newer_package removed_by_hand
-removal
+core removal
 more make_install
 cleanup
 rm -rf --one-file-system "$root"
