@@ -61,7 +61,8 @@ help:
 #? make check-build    test the build itself
 #? make check-deb      test the Debian packages: reproducible, lintian
 #? make check-install  install them on the kernel's Debian, and boot that (CORE=1: less)
-#? make ci             all checks, and lint
+#? make ci             all checks but for what takes hours, and lint
+#? make ci-full        all checks without gaps, and lint
 #?
 #? make update         ask Debian for newer kernels
 #? make clean          remove what was built (keeps downloads and trees)
@@ -85,7 +86,7 @@ $(B)/%.o: %.c Makefile
 
 # These goals need no kernel. For any other goal, the kernel is resolved first.
 NO_KERNEL := help tool deb check-unit check-deb lint format install uninstall deps demo check \
-	check-i386 ci update clean
+	check-i386 ci ci-full update clean
 ifneq ($(filter-out $(NO_KERNEL),$(MAKECMDGOALS)),)
 include scripts/kernel.mk
 endif

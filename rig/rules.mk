@@ -61,8 +61,8 @@ programs: $$(HOST_PROGS) $$(TOOLS) $(RIG)
 shell: initramfs $(RIG)
 	$(RIG) shell --kernel $(REL) $(if $(STOCK),--stock)
 
-# "make check" sets QUICK to the kernel that gets most of the tests; others get the patched modules
-# with nested paging.
+# "make check" and "make ci" set QUICK to the kernels that get most of the tests; others get the
+# patched modules with nested paging.
 FEW = $(and $(QUICK),$(filter-out $(QUICK),$(KERNEL)))
 
 # What shows that a kernel which shares a series with another one works, too. The -cloud kernels have
@@ -79,7 +79,7 @@ SELECT = $(if $(FEW),--kvm patched --paging tdp,$(if $(QUICK),--quick)) \
 check-rig: initramfs programs
 	$(if $(filter %-rt,$(NAME)),echo "KVM of a realtime kernel needs a constant TSC: make check-intel" >&2; exit 1)
 	$(if $(FEW),echo "# left out: all but the patched modules with nested paging" \
-		"(make check KERNEL=$(KERNEL) and make ci have more)")
+		"(make check KERNEL=$(KERNEL) and make ci-full have more)")
 	$(RIG) test --kernel $(REL) --name $(call part,rig) $(SELECT) \
 		tests/$(if $(filter i386,$(ARCH)),i386,amd).table
 

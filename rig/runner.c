@@ -667,7 +667,7 @@ static int run_selected(struct runner *r, const struct test_run *run)
 	if (workers > MAX_WORKERS)
 		workers = MAX_WORKERS;
 	if (r->left_out)
-		printf("# left out: %d runs of stock KVM that need no TDP MMU (make ci has them)\n",
+		printf("# left out: %d runs of stock KVM that need no TDP MMU (make ci-full has them)\n",
 		       r->left_out);
 	run_jobs(r, workers);
 	for (i = 0; i < r->n; i++)

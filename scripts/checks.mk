@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# scripts/checks.mk - the two commands of the README and "make ci", the packages that they install,
-# and lint.
+# scripts/checks.mk - the two commands of the README, "make ci" and "make ci-full", the packages that
+# they install, and lint.
 
 # The packages of Debian that each command needs. "make deps" is the one place that installs any.
 DEPS_demo := gcc git kmod libc6-dev libdrm-dev linux-libc-dev make patch xz-utils zstd \
@@ -53,12 +53,13 @@ CI_PARTS := $(CHECK_PARTS) \
 	$(call on_all,check-sources) $(call at_once,lint-series,$(KERNELS))
 CHECK = +scripts/check.sh "$(MAKE)" $(B)
 
-.PHONY: demo check check-i386 ci
+.PHONY: demo check check-i386 ci ci-full
 demo:
 	$(MAKE) deps FOR=demo DEPS_KERNELS=$(KERNEL)
 	$(MAKE) run-demo KERNEL=$(KERNEL)
 
-# The runs that it leaves out say little that others do not; "make ci" has them.
+# QUICK= names the kernels that get most of the tests; any other kernel gets few. The runs that are
+# left out say little that others do not; "make ci-full" has them.
 check: export QUICK := $(KERNEL)
 check:
 	$(MAKE) deps FOR=check DEPS_KERNELS="$(KERNELS)"
@@ -73,7 +74,8 @@ else
 endif
 
 ci: export CORE := 1
-ci:
+ci: export QUICK := $(KERNELS) $(OTHER_KERNELS)
+ci ci-full:
 	$(MAKE) deps FOR=ci DEPS_KERNELS="$(KERNELS) $(OTHER_KERNELS) $(I386_KERNEL)"
 	$(CHECK) $(CI_PARTS)
 
