@@ -61,7 +61,7 @@ help:
 #? make check-build    test the build itself
 #? make check-deb      test the Debian packages: reproducible, lintian
 #? make check-install  install them on the kernel's Debian, and boot that (CORE=1: less)
-#? make ci             all checks but for what takes hours, and lint
+#? make ci             all checks but those that take hours, and lint
 #? make ci-full        all checks without gaps, and lint
 #?
 #? make update         ask Debian for newer kernels
