@@ -28,6 +28,7 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/timer.h>
 #include <linux/uaccess.h>
 #include <linux/wait.h>
 
@@ -45,8 +46,10 @@ struct pfnmap_buffer {
 	u32 old_nr;			/* pages in them */
 	struct list_head eager;		/* struct eager_mm */
 	u32 refuse;			/* enum pfnmap_refuse */
-	u32 hold;			/* enum pfnmap_hold; also read without lock */
+	u32 hold;			/* enum pfnmap_hold; also read, and ended, without lock */
+	struct timer_list hold_timer;	/* ends it */
 	wait_queue_head_t released;	/* wait for PFNMAP_HOLD_OFF */
+	u32 lose;			/* faults to come, see PFNMAP_LOSE */
 	u64 mappings;			/* VMAs */
 	u64 faults;
 	u64 mkwrites;
@@ -119,6 +122,25 @@ static void buffer_unmap(struct pfnmap_buffer *buf)
 	unmap_mapping_range(buf->inode->i_mapping, 0, 0, 1);
 }
 
+/* Without the buffer's lock: set_hold() waits for the timer. */
+static void end_hold(struct timer_list *timer)
+{
+	struct pfnmap_buffer *buf = from_timer(buf, timer, hold_timer);
+
+	WRITE_ONCE(buf->hold, PFNMAP_HOLD_OFF);
+	wake_up_all(&buf->released);
+}
+
+/* The hold ends by itself after @ms milliseconds, unless they are 0. */
+static void set_hold(struct pfnmap_buffer *buf, u32 hold, u32 ms)
+{
+	del_timer_sync(&buf->hold_timer);
+	WRITE_ONCE(buf->hold, hold);
+	wake_up_all(&buf->released);
+	if (ms)
+		mod_timer(&buf->hold_timer, jiffies + msecs_to_jiffies(ms) + 1);
+}
+
 static struct pfnmap_buffer *buffer_new(void)
 {
 	struct pfnmap_buffer *buf;
@@ -137,15 +159,10 @@ static struct pfnmap_buffer *buffer_new(void)
 	buf->inode = inode;
 	mutex_init(&buf->lock);
 	init_waitqueue_head(&buf->released);
+	timer_setup(&buf->hold_timer, end_hold, 0);
 	INIT_LIST_HEAD(&buf->old);
 	INIT_LIST_HEAD(&buf->eager);
 	return buf;
-}
-
-static void set_hold(struct pfnmap_buffer *buf, u32 hold)
-{
-	WRITE_ONCE(buf->hold, hold);
-	wake_up_all(&buf->released);
 }
 
 /* Reset a buffer that is not mapped to its initial state. */
@@ -163,7 +180,8 @@ static void buffer_clear(struct pfnmap_buffer *buf)
 	buf->pages = NULL;
 	buf->spec.pages = 0;
 	buf->refuse = PFNMAP_REFUSE_OFF;
-	set_hold(buf, PFNMAP_HOLD_OFF);
+	buf->lose = 0;
+	set_hold(buf, PFNMAP_HOLD_OFF, 0);
 	buf->faults = 0;
 	buf->mkwrites = 0;
 }
@@ -318,6 +336,18 @@ static vm_fault_t refuse_fault(struct pfnmap_buffer *buf, struct vm_fault *vmf, 
 	return VM_FAULT_SIGBUS;
 }
 
+/*
+ * After a fault that succeeded: lose it, if it is one of those of PFNMAP_LOSE, to an invalidation.
+ * Called with the buffer's lock.
+ */
+static void lose_fault(struct pfnmap_buffer *buf, vm_fault_t ret)
+{
+	if (!buf->lose || ret & VM_FAULT_ERROR)
+		return;
+	buf->lose--;
+	buffer_unmap(buf);
+}
+
 static vm_fault_t buffer_fault(struct vm_fault *vmf)
 {
 	struct pfnmap_buffer *buf = vmf->vma->vm_private_data;
@@ -327,7 +357,7 @@ static vm_fault_t buffer_fault(struct vm_fault *vmf)
 
 	mutex_lock(&buf->lock);
 	buf->faults++;
-	while ((hold = buf->hold)) {
+	while ((hold = READ_ONCE(buf->hold))) {
 		mutex_unlock(&buf->lock);
 		ret = hold_fault(buf, vmf, hold);
 		if (ret)
@@ -337,8 +367,10 @@ static vm_fault_t buffer_fault(struct vm_fault *vmf)
 
 	refused = !buffer_faults(buf);
 	refuse = buf->refuse;
-	if (!refused)
+	if (!refused) {
 		ret = insert_for_fault(buf, vmf);
+		lose_fault(buf, ret);
+	}
 	mutex_unlock(&buf->lock);
 	return refused ? refuse_fault(buf, vmf, refuse, true) : ret;
 }
@@ -350,11 +382,13 @@ static vm_fault_t buffer_huge_fault(struct vm_fault *vmf, huge_fault_size size)
 
 	mutex_lock(&buf->lock);
 	if (size == HUGE_FAULT_PMD && buf->spec.insert == PFNMAP_INSERT_PMD &&
-	    buffer_faults(buf) && !buf->hold)
+	    buffer_faults(buf) && !READ_ONCE(buf->hold))
 		ret = insert_pmd(buf, vmf);
 	/* After a fallback, buffer_fault() counts, waits and refuses. */
-	if (ret != VM_FAULT_FALLBACK)
+	if (ret != VM_FAULT_FALLBACK) {
 		buf->faults++;
+		lose_fault(buf, ret);
+	}
 	mutex_unlock(&buf->lock);
 	return ret;
 }
@@ -637,11 +671,24 @@ static int buffer_refuse(struct pfnmap_buffer *buf, unsigned long arg)
 
 static int buffer_hold(struct pfnmap_buffer *buf, unsigned long arg)
 {
-	if (arg >= PFNMAP_NR_HOLDS)
+	unsigned long ms = arg / PFNMAP_HOLD_MS(1), hold = arg % PFNMAP_HOLD_MS(1);
+
+	if (hold >= PFNMAP_NR_HOLDS || ms > PFNMAP_HOLD_MAX_MS)
 		return -EINVAL;
 
 	mutex_lock(&buf->lock);
-	set_hold(buf, arg);
+	set_hold(buf, hold, ms);
+	mutex_unlock(&buf->lock);
+	return 0;
+}
+
+static int buffer_lose(struct pfnmap_buffer *buf, unsigned long arg)
+{
+	if (arg > PFNMAP_MAX_LOSE)
+		return -EINVAL;
+
+	mutex_lock(&buf->lock);
+	buf->lose = arg;
 	mutex_unlock(&buf->lock);
 	return 0;
 }
@@ -718,6 +765,8 @@ static long buffer_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return buffer_refuse(buf, arg);
 	case PFNMAP_HOLD:
 		return buffer_hold(buf, arg);
+	case PFNMAP_LOSE:
+		return buffer_lose(buf, arg);
 	case PFNMAP_CHECK_OLD:
 		return buffer_check_old(buf, ptr);
 	case PFNMAP_STATS:

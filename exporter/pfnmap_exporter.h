@@ -161,8 +161,8 @@ struct pfnmap_stats {
 
 /*
  * Allocate the buffer's pages, zero-filled; BAR memory is zeroed, too. Frees earlier
- * pages and kept old ones, resets the two counters, and ends PFNMAP_REFUSE and
- * PFNMAP_HOLD.
+ * pages and kept old ones, resets the two counters, and ends PFNMAP_REFUSE,
+ * PFNMAP_HOLD and PFNMAP_LOSE.
  * Nothing changes on EBUSY (the buffer is mapped) and EINVAL (also for a combination
  * that is excluded above). The buffer is empty after ENOMEM; ENODEV: no ivshmem
  * device or, for PFNMAP_DEVICE, a kernel without ZONE_DEVICE; ENOSPC: no room in its
@@ -242,13 +242,34 @@ enum pfnmap_hold {
 };
 
 /*
- * Argument, by value: an enum pfnmap_hold. From now on every fault waits until
- * PFNMAP_HOLD_OFF or until a signal is pending. The interrupted access then
+ * Added to the argument of PFNMAP_HOLD: PFNMAP_HOLD_OFF follows by itself, as soon as
+ * this many milliseconds have passed. A hold keeps mmap_lock in most cases, so a thread
+ * of the same process that means to end it may itself have to wait for it.
+ */
+#define PFNMAP_HOLD_MS(ms)	((ms) * 0x100UL)
+#define PFNMAP_HOLD_MAX_MS	60000
+
+/*
+ * Argument, by value: an enum pfnmap_hold, with or without PFNMAP_HOLD_MS. From now on
+ * every fault waits until PFNMAP_HOLD_OFF or until a signal is pending. The interrupted access then
  * continues, so that user space notices only the delay. A task that is being killed
  * gets SIGBUS instead, so that the kernel does not repeat the fault forever. Existing
  * entries stay. Works on a buffer without pages.
  */
 #define PFNMAP_HOLD		_IO(PFNMAP_IOC, 8)
+
+/* The greatest argument of PFNMAP_LOSE. */
+#define PFNMAP_MAX_LOSE		1000000
+
+/*
+ * Argument, by value: a number of faults, 0 to PFNMAP_MAX_LOSE, which replaces an earlier
+ * one. That many of the next faults that succeed lose a race, as if a PFNMAP_REVOKE had
+ * followed at once: they insert entries, remove all page table entries of all mappings of
+ * the buffer again, and report success. Whoever needs an entry faults again. mmap() with
+ * PFNMAP_INSERT_ALL and pfn_mkwrite lose nothing, and the former may be missed if another
+ * process is in it. Works on a buffer without pages.
+ */
+#define PFNMAP_LOSE		_IO(PFNMAP_IOC, 9)
 
 /* Examine kept pages. Works on a buffer without pages. */
 #define PFNMAP_CHECK_OLD	_IOR(PFNMAP_IOC, 6, struct pfnmap_old)

@@ -18,12 +18,14 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/lib/kit.h"
 
 #define PAGE	  ((size_t)KIT_PAGE)
 #define PMD_PAGES (KIT_HUGE / KIT_PAGE)
+#define HOLD_MS	  20
 
 /* In a behaviour: end it with the reason for the failure. */
 #define MUST(cond)                            \
@@ -551,9 +553,70 @@ static const char *hold_busy(struct buf *b)
 	return NULL;
 }
 
+/* This thread itself waits for the end, so that nothing but the time can bring it. */
+static const char *hold_ends(struct buf *b)
+{
+	uint8_t *p = map(b);
+
+	MUST(p != MAP_FAILED);
+	fill(p, b, 1);
+	for (unsigned int hold = PFNMAP_HOLD_NOPAGE; hold < PFNMAP_NR_HOLDS; hold++) {
+		struct timespec from, to;
+
+		MUST(!ioctl(b->fd, PFNMAP_REVOKE));
+		clock_gettime(CLOCK_MONOTONIC, &from);
+		MUST(!ioctl(b->fd, PFNMAP_HOLD, hold | PFNMAP_HOLD_MS(HOLD_MS)));
+		MUST(!touch(p, -1) && p[0] == pattern(0, 1));
+		clock_gettime(CLOCK_MONOTONIC, &to);
+		MUST((to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000 >=
+		     HOLD_MS);
+	}
+	/* A new argument replaces the time, too. */
+	MUST(!ioctl(b->fd, PFNMAP_HOLD, PFNMAP_HOLD_NOPAGE | PFNMAP_HOLD_MS(HOLD_MS)));
+	MUST(!ioctl(b->fd, PFNMAP_HOLD, PFNMAP_HOLD_OFF));
+	MUST(filled(p, b, 1));
+	MUST(!munmap(p, b->size));
+	return NULL;
+}
+
 static const char *hold(struct buf *b)
 {
-	return hold_one(b, PFNMAP_HOLD_NOPAGE) ?: hold_one(b, PFNMAP_HOLD_RETRY) ?: hold_busy(b);
+	return hold_one(b, PFNMAP_HOLD_NOPAGE)	      ?:
+		       hold_one(b, PFNMAP_HOLD_RETRY) ?:
+		       hold_busy(b)		      ?:
+							hold_ends(b);
+}
+
+/* Lost faults leave nothing mapped, of any mapping, so that the access faults once more. */
+static const char *lose(struct buf *b)
+{
+	uint8_t *p = map(b), *q = map(b);
+	uint64_t faults;
+
+	MUST(p != MAP_FAILED && q != MAP_FAILED);
+	fill(p, b, 1);
+	MUST(!ioctl(b->fd, PFNMAP_REVOKE) && !ioctl(b->fd, PFNMAP_LOSE, 3));
+	faults = buf_stats(b).faults;
+	MUST(p[0] == pattern(0, 1));
+	MUST(buf_stats(b).faults == faults + 4);
+	MUST(filled(p, b, 1));
+
+	/* The one that is lost takes the other mapping's entries along. */
+	MUST(!munmap(q, b->size));
+	q = map(b);
+	MUST(q != MAP_FAILED && !ioctl(b->fd, PFNMAP_REVOKE));
+	MUST(p[0] == pattern(0, 1) && !ioctl(b->fd, PFNMAP_LOSE, 1));
+	faults = buf_stats(b).faults;
+	MUST(!touch(q, -1) && !touch(p, -1) && p[0] == pattern(0, 1));
+	MUST(buf_stats(b).faults == faults + 3);
+
+	MUST(!ioctl(b->fd, PFNMAP_LOSE, 3) && !ioctl(b->fd, PFNMAP_LOSE, 0));
+	MUST(!ioctl(b->fd, PFNMAP_REVOKE));
+	faults = buf_stats(b).faults;
+	MUST(p[0] == pattern(0, 1));
+	MUST(buf_stats(b).faults == faults + 1);
+	MUST(!munmap(p, b->size) && !munmap(q, b->size));
+	return NULL;
 }
 
 /* The child's half of forked(): each byte from the parent asks for one step. */
@@ -727,6 +790,7 @@ static const struct {
 	{ "a refused fault raises SIGBUS", refuse },
 	{ "every way to refuse works", refuse_all },
 	{ "a held fault waits", hold },
+	{ "a fault loses a race on request", lose },
 	{ "a fork shares the pages", forked },
 	{ "a mapping can be split, moved and shrunk", partial },
 	{ "moves race with writes and mmap", race },
@@ -885,6 +949,10 @@ static void misuse(void)
 	FAILS(ioctl(fd, PFNMAP_REFUSE, -1L), EINVAL);
 	FAILS(ioctl(fd, PFNMAP_HOLD, PFNMAP_NR_HOLDS), EINVAL);
 	FAILS(ioctl(fd, PFNMAP_HOLD, -1L), EINVAL);
+	FAILS(ioctl(fd, PFNMAP_HOLD, PFNMAP_NR_HOLDS | PFNMAP_HOLD_MS(1)), EINVAL);
+	FAILS(ioctl(fd, PFNMAP_HOLD, PFNMAP_HOLD_MS(PFNMAP_HOLD_MAX_MS + 1)), EINVAL);
+	FAILS(ioctl(fd, PFNMAP_LOSE, PFNMAP_MAX_LOSE + 1), EINVAL);
+	FAILS(ioctl(fd, PFNMAP_LOSE, -1L), EINVAL);
 	FAILS(map_part(&b, 0, 9 * PAGE), EINVAL);
 	FAILS(map_part(&b, 8 * PAGE, PAGE), EINVAL);
 	FAILS(map_part(&b, 7 * PAGE, 2 * PAGE), EINVAL);
