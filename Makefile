@@ -57,6 +57,7 @@ help:
 #? make check-rig      run the tests in an AMD-V host (ONLY=, GROUP=, VARIANT= select)
 #? make check-intel    run those of tests/intel.table in an Intel VT-x host
 #? make check-i386     run those of tests/i386.table in a 32-bit host
+#? make torture        everything at once, at random (SECONDS=, SEED=, OPS=, TRIES=, PAGING=, MULTI=1)
 #? make check-runner   test the emulated host and the test runner
 #? make check-build    test the build itself
 #? make check-deb      test the Debian packages: reproducible, lintian

@@ -53,7 +53,7 @@ $(R)/initramfs.cpio: rig/initramfs.sh $(H)/rig/init $(BUSYBOX) $(VMLINUZ) $(RIG_
 	printf '  %-8s %s\n' PACK $@
 	BUSYBOX=$(BUSYBOX) rig/initramfs.sh $(REL) $@ $(H)/rig/init $(HOST_PROGS)
 
-.PHONY: initramfs programs shell check-rig check-intel
+.PHONY: initramfs programs shell check-rig check-intel torture
 initramfs: $(R)/initramfs.cpio $(R)/vmlinux
 
 programs: $$(HOST_PROGS) $$(TOOLS) $(RIG)
@@ -82,6 +82,16 @@ check-rig: initramfs programs
 		"(make check KERNEL=$(KERNEL) and make ci-full have more)")
 	$(RIG) test --kernel $(REL) --name $(call part,rig) $(SELECT) \
 		tests/$(if $(filter i386,$(ARCH)),i386,amd).table
+
+# Runs of the torture test with SEED= and the seeds after it, for SECONDS= at least; or those operations
+# that OPS= lists, TRIES= times. What fails is made as short as possible.
+SEED ?= 1
+SECONDS ?= 60
+torture: initramfs programs
+	$(RIG) run --kernel $(REL) $(if $(VARIANT),--kvm $(VARIANT)) $(if $(PAGING),--paging $(PAGING)) \
+		$(if $(MULTI),--thread multi) --timeout $$((3 * $(SECONDS) + 1200)) \
+		--need pfnmap_exporter,brd -- torture seed=$(SEED) $(if $(OPS),ops=$(OPS)) \
+		$(if $(TRIES),tries=$(TRIES),seconds=$(SECONDS)) shrink
 
 check-intel: initramfs programs
 	$(RIG) test --host intel --workers 1 --name $(call part,intel) --kernel $(REL) $(SELECT) \

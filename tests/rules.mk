@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# tests/rules.mk - the test programs in the emulated host: NAME from tests/NAME.c, and rig_NAME from
-# tests/rig/NAME.c.
+# tests/rules.mk - the test programs in the emulated host: NAME from tests/NAME.c, rig_NAME from
+# tests/rig/NAME.c, and torture from tests/torture.
 
 TEST_PROGS := $(patsubst tests/%.c,$(H)/host/%,$(wildcard tests/*.c))
 RIG_PROGS := $(patsubst %,$(H)/host/rig_%,kvm misbehave program)
-HOST_PROGS += $(TEST_PROGS) $(RIG_PROGS)
+TORTURE := $(H)/host/torture
+HOST_PROGS += $(TEST_PROGS) $(RIG_PROGS) $(TORTURE)
 
 # A program is linked with those parts of the tests' library that it uses.
 LIBTEST := $(H)/lib/libtest.a
@@ -15,7 +16,8 @@ $(LIBTEST): $(patsubst tests/%.c,$(H)/tests/%.o,$(wildcard tests/lib/*.c))
 
 $(TEST_PROGS): $(H)/host/%: $(H)/tests/%.o
 $(RIG_PROGS): $(H)/host/rig_%: $(H)/tests/rig/%.o
-$(TEST_PROGS) $(RIG_PROGS): $(LIBTEST) $(H)/lib/libvmm.a
+$(TORTURE): $(patsubst tests/%.c,$(H)/tests/%.o,$(wildcard tests/torture/*.c))
+$(TEST_PROGS) $(RIG_PROGS) $(TORTURE): $(LIBTEST) $(H)/lib/libvmm.a
 	mkdir -p $(@D)
 	$(CC) $(M32) -static -o $@ $(filter %.o,$^) $(filter %.a,$^) -lpthread
 

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The test of the test: each invariant is violated on purpose, behind the model's back. */
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "tests/torture/torture.h"
+
+#define PAGES	   4u
+#define TOUCHES	   400u	 /* in which a violation must be noticed */
+#define IMPATIENCE 4000u /* ticks */
+
+static struct place *place;
+static struct blob *blob;
+static int held[2]; /* a pipe that holds a page */
+
+static void wait_touches(unsigned int n)
+{
+	unsigned int start = world.touches;
+
+	while (world.touches - start < n && !stopping) {
+		touches_stop();
+		tick();
+	}
+}
+
+static void refuse_faults(void)
+{
+	buf_do(&blob->b, PFNMAP_REFUSE, PFNMAP_REFUSE_FAIL);
+	buf_do(&blob->b, PFNMAP_REVOKE, 0);
+}
+
+static void change_canaries(void)
+{
+	for (uint32_t i = 0; i < PAGES; i++)
+		buf_set_word(&blob->b, (uint64_t)i * KIT_PAGE, 0x1122334455667788);
+}
+
+static void poison_pages(void)
+{
+	for (uint32_t i = 0; i < PAGES; i++)
+		buf_set_word(&blob->b, (uint64_t)i * KIT_PAGE, 0xd6d6d6d6d6d6d6d6);
+}
+
+static void lose_stores(void)
+{
+	for (uint32_t i = 0; i < PAGES; i++)
+		for (int v = 0; v < NR_VCPUS; v++)
+			buf_set_word(&blob->b, (uint64_t)i * KIT_PAGE + PAGE_ADD(v), 77777);
+}
+
+/* One byte of a kept page, which only the bus still reaches. */
+static void write_old(void)
+{
+	uint64_t at = blob->b.start[1].pfn * KIT_PAGE, start, end;
+	char path[256], line[3][64], *page;
+	glob_t found;
+	FILE *f;
+
+	buf_do(&blob->b, PFNMAP_MOVE, PFNMAP_KEEP_OLD);
+	/* As the exporter has mapped it, write-combining. */
+	if (glob("/sys/bus/pci/devices/*/resource2_wc", 0, NULL, &found))
+		tap_bail("no PCI device has a BAR 2");
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		const char *bar = found.gl_pathv[i];
+		int fd = open(bar, O_RDWR | O_CLOEXEC);
+
+		snprintf(path, sizeof(path), "%.*s", (int)(strlen(bar) - strlen("2_wc")), bar);
+		f = fopen(path, "re");
+		for (int n = 0; n < 3; n++)
+			if (!f || !fgets(line[n], sizeof(line[n]), f))
+				tap_bail("%s: %s", path, strerror(errno));
+		fclose(f);
+		start = strtoull(line[2], &page, 16);
+		end = strtoull(page, NULL, 16);
+		if (at < start || at > end)
+			continue;
+		page = mmap(NULL, KIT_PAGE, KIT_RW, MAP_SHARED, fd, at - start);
+		if (page == MAP_FAILED)
+			tap_bail("mmap of %s: %s", bar, strerror(errno));
+		page[5] ^= 1;
+		munmap(page, KIT_PAGE);
+		close(fd);
+		globfree(&found);
+		return;
+	}
+	tap_bail("no BAR has the page");
+}
+
+static void hold_page(void)
+{
+	struct iovec one = { .iov_base = place->at, .iov_len = KIT_PAGE };
+
+	if (pipe(held) || vmsplice(held[1], &one, 1, 0) != KIT_PAGE)
+		tap_bail("vmsplice: %s", strerror(errno));
+}
+
+static void hold_faults(void)
+{
+	struct watched vcpus[NR_VCPUS] = { 0 };
+
+	patience = IMPATIENCE;
+	buf_do(&blob->b, PFNMAP_HOLD, PFNMAP_HOLD_NOPAGE);
+	buf_do(&blob->b, PFNMAP_REVOKE, 0);
+	while (!stopping) {
+		watch_vcpus(vcpus);
+		touches_stop();
+		tick();
+	}
+	buf_do(&blob->b, PFNMAP_HOLD, PFNMAP_HOLD_OFF);
+}
+
+static const struct {
+	const char *name;
+	void (*violate)(void);
+	enum invariant inv; /* NR_INVARIANTS: none */
+	struct pfnmap_create spec;
+} cases[] = {
+	{ "nothing", NULL, NR_INVARIANTS, { .pages = PAGES } },
+	{ "faults that fail", refuse_faults, INV_OUTCOME, { .pages = PAGES } },
+	{ "other canaries", change_canaries, INV_READ, { .pages = PAGES } },
+	{ "poison", poison_pages, INV_READ, { .pages = PAGES } },
+	{ "stores that are gone", lose_stores, INV_STORE, { .pages = PAGES } },
+	{ "a store to an old page", write_old, INV_OLD, { .kind = PFNMAP_BAR, .pages = PAGES } },
+	{ "a reference", hold_page, INV_COUNT, { .kind = PFNMAP_MIXED, .pages = PAGES } },
+	{ "a fault that does not end", hold_faults, INV_STUCK, { .pages = PAGES } },
+};
+
+void self_test(void)
+{
+	struct vmm *m = &world.vmms[0];
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		enum invariant inv = cases[i].inv;
+		bool right = true;
+
+		violations_clear();
+		world.seed = 1;
+		vm_begin();
+		/* A place of as many pages. */
+		place = &world.places[3];
+		blob = blob_driver(&cases[i].spec);
+		if (!blob || place->pages != PAGES)
+			tap_bail("no buffer for '%s'", cases[i].name);
+		place_set(m, place, blob);
+		wait_touches(TOUCHES);
+		if (cases[i].violate)
+			cases[i].violate();
+		wait_touches(TOUCHES);
+		vm_end();
+		place_set(m, place, NULL);
+		for (int k = 0; k < NR_INVARIANTS; k++) {
+			if (!!violation(k)[0] == (k == (int)inv))
+				continue;
+			/* A copy of a wrong canary is a wrong copy, too. */
+			if (inv == INV_READ && k == INV_STORE)
+				continue;
+			right = false;
+			tap_diag("%s", violation(k));
+		}
+		tap_ok(right, "%s: %s", cases[i].name,
+		       inv == NR_INVARIANTS ? "no violation" : violation(inv));
+		if (held[0]) {
+			close(held[0]);
+			close(held[1]);
+			held[0] = 0;
+		}
+	}
+}

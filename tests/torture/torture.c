@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * torture - Threads do everything at once that a VMM, a driver and the kernel can do to guest
+ * memory, and vCPUs touch it all the time: every touch ends as foreseen, nobody sees or changes a
+ * page that was taken away, no store is lost, and all counts and flags are as before.
+ *
+ *	torture [seed=N] [ops=N | ops=N-N,N,...] [seconds=N] [tries=N] [shrink]
+ *	torture self
+ *
+ * The operations follow from the seed and their numbers, so a list of numbers repeats them, though
+ * not the moment at which each one meets the others: tries=N runs the list that often. With
+ * shrink, a failure is followed by a search for a shorter list that fails, too. With seconds, runs
+ * with other seeds follow until the time is over. `torture self` breaks each invariant on purpose.
+ *
+ * Contract: 1, 3, 7, 9. Stock passes with what it can map: it refuses the tails of chunks, and
+ * gives up when it loses a race.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/swap.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/torture/torture.h"
+
+#define OPS_PER_WORLD 150u
+#define DEFAULT_OPS   600u
+#define MAX_OPS	      100000u
+#define PATIENCE      100000u /* ticks without a step: many times too long */
+#define SWAP	      "/dev/ram0"
+#define KSM	      "/sys/kernel/mm/ksm/"
+
+static const char *const invariants[NR_INVARIANTS] = {
+	[INV_OUTCOME] = "every touch ends as foreseen",
+	[INV_READ] = "nobody reads bytes of another page",
+	[INV_STORE] = "no store is lost",
+	[INV_OLD] = "nothing writes to pages that were taken back",
+	[INV_COUNT] = "counts and flags are as they were",
+	[INV_STUCK] = "every thread goes on",
+};
+
+atomic_bool stopping;
+unsigned int patience = PATIENCE;
+
+static pthread_mutex_t violation_lock = PTHREAD_MUTEX_INITIALIZER;
+static char violations[NR_INVARIANTS][256]; /* the first one of each, or "" */
+
+void violated(enum invariant inv, const char *fmt, ...)
+{
+	va_list ap;
+
+	pthread_mutex_lock(&violation_lock);
+	if (!violations[inv][0]) {
+		va_start(ap, fmt);
+		vsnprintf(violations[inv], sizeof(violations[inv]), fmt, ap);
+		va_end(ap);
+	}
+	pthread_mutex_unlock(&violation_lock);
+	stopping = true;
+}
+
+void violations_clear(void)
+{
+	memset(violations, 0, sizeof(violations));
+	stopping = false;
+}
+
+const char *violation(enum invariant inv)
+{
+	return violations[inv];
+}
+
+/* ---- lists of operations ---- */
+
+struct list {
+	uint32_t *op;
+	uint32_t nr;
+};
+
+static void list_print(const struct list *l)
+{
+	char text[512];
+	int n = 0;
+
+	for (uint32_t i = 0; i < l->nr && n < (int)sizeof(text) - 32; i++) {
+		uint32_t first = l->op[i];
+
+		while (i + 1 < l->nr && l->op[i + 1] == l->op[i] + 1)
+			i++;
+		n += snprintf(text + n, sizeof(text) - n, n ? ",%u-%u" : "%u-%u", first, l->op[i]);
+	}
+	tap_diag("%u operations: ops=%s", l->nr, text);
+}
+
+static void list_add(struct list *l, uint32_t first, uint32_t last)
+{
+	if (last < first || last >= MAX_OPS)
+		tap_bail("ops=: want numbers below %u in ascending order", MAX_OPS);
+	for (; first <= last; first++) {
+		if (l->nr && l->op[l->nr - 1] >= first)
+			tap_bail("ops=: want numbers below %u in ascending order", MAX_OPS);
+		l->op[l->nr++] = first;
+	}
+}
+
+/* "N": the first N; otherwise a list of numbers and ranges. */
+static void list_parse(struct list *l, const char *text)
+{
+	char *end;
+	uint32_t first = strtoul(text, &end, 10), last;
+
+	if (!*end) {
+		if (!first)
+			tap_bail("ops=: want some");
+		list_add(l, 0, first - 1);
+		return;
+	}
+	for (;;) {
+		first = last = strtoul(text, &end, 10);
+		if (end == text)
+			tap_bail("ops=%s: want N, or N-N,N,...", text);
+		if (*end == '-')
+			last = strtoul(end + 1, &end, 10);
+		list_add(l, first, last);
+		if (!*end)
+			return;
+		text = end + 1;
+	}
+}
+
+/* ---- one world ---- */
+
+static struct {
+	uint64_t seed;
+	const uint32_t *op;
+	uint32_t nr;
+	atomic_uint next;
+} work;
+
+static void *vmm_main(void *arg)
+{
+	struct vmm *m = arg;
+
+	while (!stopping) {
+		uint32_t i = work.next++;
+
+		if (i >= work.nr)
+			break;
+		m->op = work.op[i];
+		m->steps++;
+		op_do(m, work.seed, m->op);
+	}
+	m->steps = UINT32_MAX;
+	return NULL;
+}
+
+/* Two places of 2 MiB, where 2 MiB can be mapped at once, and one after the other in the rest. */
+static void lay_out(void)
+{
+	static const uint32_t pages[NR_PLACES] = { 512, 512, 33, 4, 1, 33, 1, 4, 64, 512, 4, 1 };
+	uint32_t at = 0;
+
+	for (int i = 0; i < NR_PLACES; i++) {
+		struct place *p = &world.places[i];
+
+		p->pages = pages[i];
+		p->at = world.window + (size_t)at * KIT_PAGE;
+		p->gpa = KIT_GPA + (uint64_t)at * KIT_PAGE;
+		at += pages[i];
+	}
+}
+
+static void *reservation(size_t size, size_t align)
+{
+	char *p = mmap(NULL, size + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		       -1, 0);
+
+	if (p == MAP_FAILED)
+		tap_bail("mmap: %s", strerror(errno));
+	return (char *)(((uintptr_t)p + align - 1) & ~(align - 1));
+}
+
+static void world_init(void)
+{
+	world.window = reservation(WINDOW_SIZE, KIT_HUGE);
+	pthread_mutex_init(&world.vm_lock, NULL);
+	for (int i = 0; i < NR_VMMS; i++) {
+		world.vmms[i].number = i;
+		world.vmms[i].parking = reservation(KIT_HUGE, KIT_HUGE);
+	}
+	for (int i = 0; i < NR_PLACES; i++)
+		pthread_mutex_init(&world.places[i].lock, NULL);
+	lay_out();
+}
+
+bool stands_still(struct watched *w, unsigned int now)
+{
+	w->idle = now == w->seen ? w->idle + 1 : 0;
+	w->seen = now;
+	return w->idle >= patience;
+}
+
+void watch_vcpus(struct watched *vcpus)
+{
+	for (int i = 0; i < NR_VCPUS; i++)
+		if (stands_still(&vcpus[i], world.runners[i].inside))
+			violated(INV_STUCK, "vCPU %d does not go on", i);
+}
+
+/* Wait for the VMM's threads, as long as each thread makes a step now and then. */
+static void watch(void)
+{
+	struct watched vmms[NR_VMMS] = { 0 }, vcpus[NR_VCPUS] = { 0 };
+	bool busy = true;
+
+	while (busy) {
+		busy = false;
+		for (int i = 0; i < NR_VMMS; i++) {
+			struct vmm *m = &world.vmms[i];
+
+			if (m->steps == UINT32_MAX)
+				continue;
+			busy = true;
+			if (stands_still(&vmms[i], m->steps))
+				violated(INV_STUCK, "operation %u (%s) does not end", m->op,
+					 op_names[op_kind(work.seed, m->op)]);
+		}
+		watch_vcpus(vcpus);
+		touches_stop();
+		/* Such a thread cannot be joined. */
+		if (violation(INV_STUCK)[0])
+			tap_bail("seed %llu: %s", (unsigned long long)work.seed,
+				 violation(INV_STUCK));
+		tick();
+	}
+}
+
+/* Run operations in one world. */
+static void world_run(uint64_t seed, const uint32_t *op, uint32_t nr)
+{
+	bool vm_first = seed & 1;
+
+	world.seed = seed;
+	work.op = op;
+	work.nr = nr;
+	work.next = 0;
+	for (int i = 0; i < NR_PLACES; i++)
+		place_set(&world.vmms[0], &world.places[i],
+			  blob_create(world.places[i].pages, hash(seed, MAX_OPS + i)));
+	vm_begin();
+	for (int i = 0; i < NR_VMMS; i++) {
+		world.vmms[i].steps = 0;
+		if (pthread_create(&world.vmms[i].thread, NULL, vmm_main, &world.vmms[i]))
+			tap_bail("pthread_create: %s", strerror(errno));
+	}
+	watch();
+	for (int i = 0; i < NR_VMMS; i++)
+		pthread_join(world.vmms[i].thread, NULL);
+
+	if (vm_first)
+		vm_end();
+	for (int i = 0; i < NR_PLACES; i++)
+		place_set(&world.vmms[0], &world.places[i], NULL);
+	if (!vm_first)
+		vm_end();
+}
+
+/* Run a list; true if nothing was violated. */
+static bool run(uint64_t seed, const struct list *l)
+{
+	violations_clear();
+	work.seed = seed;
+	for (uint32_t i = 0, n; i < l->nr && !stopping; i += n) {
+		uint32_t number = l->op[i] / OPS_PER_WORLD;
+
+		for (n = 1; i + n < l->nr && l->op[i + n] / OPS_PER_WORLD == number; n++)
+			;
+		world_run(hash(seed, number), l->op + i, n);
+	}
+	return !stopping;
+}
+
+static bool run_tries(uint64_t seed, const struct list *l, int tries)
+{
+	while (tries-- > 0)
+		if (!run(seed, l))
+			return false;
+	return true;
+}
+
+/* Leave out parts of a list that fails, ever smaller ones, as long as it goes on failing. */
+static void shrink(uint64_t seed, struct list *l, int tries)
+{
+	struct list part = { .op = malloc(MAX_OPS * sizeof(*part.op)) };
+
+	if (!part.op)
+		tap_bail("out of memory");
+	for (uint32_t chunk = l->nr / 2; chunk; chunk /= 2) {
+		for (uint32_t at = 0; at < l->nr && l->nr > chunk;) {
+			uint32_t end = at + chunk < l->nr ? at + chunk : l->nr;
+
+			part.nr = l->nr - (end - at);
+			memcpy(part.op, l->op, at * sizeof(*l->op));
+			memcpy(part.op + at, l->op + end, (l->nr - end) * sizeof(*l->op));
+			if (run_tries(seed, &part, tries)) {
+				at = end;
+				continue;
+			}
+			memcpy(l->op, part.op, part.nr * sizeof(*l->op));
+			l->nr = part.nr;
+			list_print(l);
+		}
+	}
+	for (uint32_t i = 0; i < l->nr && i < 32; i++)
+		tap_diag("%u: %s", l->op[i], op_names[op_kind(seed, l->op[i])]);
+	free(part.op);
+}
+
+/* ---- the host ---- */
+
+static void put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		tap_bail("%s: %s", path, strerror(errno));
+	close(fd);
+}
+
+static void restore(void)
+{
+	put(KSM "run", "2");
+	put(KSM "run", "0");
+	swapoff(SWAP);
+}
+
+/* Swap space, and same-page merging. */
+static void prepare_host(void)
+{
+	static const uint32_t head[] = { 1, 2047 }; /* version, last page */
+	static const char magic[10] = "SWAPSPACE2";
+	static char page[KIT_PAGE];
+	int fd = open(SWAP, O_RDWR | O_CLOEXEC);
+
+	memcpy(page + 1024, head, sizeof(head));
+	memcpy(page + KIT_PAGE - sizeof(magic), magic, sizeof(magic));
+	if (fd < 0 || write(fd, page, sizeof(page)) != sizeof(page) || fsync(fd) || swapon(SWAP, 0))
+		tap_bail(SWAP ": %s", strerror(errno));
+	close(fd);
+	put(KSM "sleep_millisecs", "20");
+	put(KSM "run", "1");
+	atexit(restore);
+}
+
+/* ---- results ---- */
+
+static void report(void)
+{
+	char text[512];
+	int n = 0;
+
+	for (int i = 0; i < NR_INVARIANTS; i++)
+		if (!tap_ok(!violations[i][0], "%s", invariants[i]))
+			tap_diag("%s", violations[i]);
+	for (int i = 0; i < NR_OPS; i++)
+		n += snprintf(text + n, sizeof(text) - n, " %s %u", op_names[i], done_ops[i]);
+	tap_diag("operations:%s", text);
+	n = 0;
+	for (int i = 0; i < NR_TOUCHES; i++)
+		n += snprintf(text + n, sizeof(text) - n, " %s %u", touch_names[i],
+			      done_touches[i]);
+	tap_diag("touches done:%s; EFAULT %u, MMIO %u, internal error %u, EAGAIN %u, unjudged %u",
+		 text, outcomes[1], outcomes[2], outcomes[3], outcomes[4], unjudged);
+}
+
+static void test(int argc, char **argv)
+{
+	struct list l = { .op = malloc(MAX_OPS * sizeof(*l.op)) };
+	uint64_t seed = 1, first;
+	bool shrinks = false, failed;
+	time_t end = time(NULL);
+	int tries = 1;
+
+	if (!l.op)
+		tap_bail("out of memory");
+	for (int i = 1; i < argc; i++) {
+		if (!strncmp(argv[i], "seed=", 5))
+			seed = strtoull(argv[i] + 5, NULL, 0);
+		else if (!strncmp(argv[i], "ops=", 4))
+			list_parse(&l, argv[i] + 4);
+		else if (!strncmp(argv[i], "seconds=", 8))
+			end += strtoul(argv[i] + 8, NULL, 10);
+		else if (!strncmp(argv[i], "tries=", 6))
+			tries = strtoul(argv[i] + 6, NULL, 10);
+		else if (!strcmp(argv[i], "shrink"))
+			shrinks = true;
+		else
+			tap_bail("%s: see the head of torture.c", argv[i]);
+	}
+	if (!l.nr)
+		list_add(&l, 0, DEFAULT_OPS - 1);
+
+	first = seed;
+	do {
+		failed = !run_tries(seed, &l, tries);
+	} while (!failed && time(NULL) < end && ++seed);
+	tap_diag("seeds %llu to %llu, %u operations each, %u touches", (unsigned long long)first,
+		 (unsigned long long)seed, l.nr, world.touches);
+	report();
+	if (failed) {
+		tap_diag("repeat it with seed=%llu and", (unsigned long long)seed);
+		list_print(&l);
+		if (shrinks)
+			shrink(seed, &l, tries > 3 ? tries : 3);
+	}
+	free(l.op);
+}
+
+int main(int argc, char **argv)
+{
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	/* Nothing but the test maps memory while addresses are free for a moment. */
+	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_MMAP_MAX, 0);
+	kit_start();
+	kit_cgroup();
+	prepare_host();
+	world_init();
+	if (argc == 2 && !strcmp(argv[1], "self"))
+		self_test();
+	else
+		test(argc, argv);
+	return kit_finish();
+}
