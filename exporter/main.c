@@ -729,6 +729,28 @@ static int buffer_check_old(struct pfnmap_buffer *buf, void __user *arg)
 	return copy_to_user(arg, &check, sizeof(check)) ? -EFAULT : 0;
 }
 
+/* One byte of one of the pages that are kept. */
+static int buffer_stray(struct pfnmap_buffer *buf, unsigned long i)
+{
+	struct pages *p;
+	int err = -EINVAL;
+	u8 byte;
+
+	mutex_lock(&buf->lock);
+	list_for_each_entry(p, &buf->old, node) {
+		if (i < p->nr) {
+			pages_read(p, i, 0, &byte, 1);
+			byte ^= 1;
+			pages_write(p, i, 0, &byte, 1);
+			err = 0;
+			break;
+		}
+		i -= p->nr;
+	}
+	mutex_unlock(&buf->lock);
+	return err;
+}
+
 static int buffer_stats(struct pfnmap_buffer *buf, void __user *arg)
 {
 	struct pfnmap_stats stats;
@@ -767,6 +789,8 @@ static long buffer_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return buffer_hold(buf, arg);
 	case PFNMAP_LOSE:
 		return buffer_lose(buf, arg);
+	case PFNMAP_STRAY:
+		return buffer_stray(buf, arg);
 	case PFNMAP_CHECK_OLD:
 		return buffer_check_old(buf, ptr);
 	case PFNMAP_STATS:

@@ -271,6 +271,13 @@ enum pfnmap_hold {
  */
 #define PFNMAP_LOSE		_IO(PFNMAP_IOC, 9)
 
+/*
+ * Argument, by value: the number of a kept page, from 0, in any order. Flip a bit of its
+ * first byte, as a device that still used it might, to show that PFNMAP_CHECK_OLD notices.
+ * EINVAL: there is no such page. Works on a buffer without pages.
+ */
+#define PFNMAP_STRAY		_IO(PFNMAP_IOC, 10)
+
 /* Examine kept pages. Works on a buffer without pages. */
 #define PFNMAP_CHECK_OLD	_IOR(PFNMAP_IOC, 6, struct pfnmap_old)
 

@@ -977,6 +977,10 @@ static void misuse(void)
 	tap_ok(!create(fd, PFNMAP_NONCOMPOUND, 0, 9, 0, PFNMAP_MAX_PAGES / 2 + 512),
 	       "a big buffer can be created");
 	tap_ok(!ioctl(fd, PFNMAP_MOVE, PFNMAP_KEEP_OLD), "the big buffer moves once");
+	b.fd = fd;
+	FAILS(ioctl(fd, PFNMAP_STRAY, PFNMAP_MAX_PAGES / 2 + 512), EINVAL);
+	tap_ok(!ioctl(fd, PFNMAP_STRAY, 1000) && buf_check_old(&b).changed == 1,
+	       "a change of a kept page is noticed");
 	FAILS(ioctl(fd, PFNMAP_MOVE, PFNMAP_KEEP_OLD), ENOSPC);
 	FAILS(ioctl(fd, PFNMAP_FREE, PFNMAP_KEEP_OLD), ENOSPC);
 	tap_ok(!ioctl(fd, PFNMAP_FREE, 0), "the big buffer can be freed");

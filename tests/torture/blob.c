@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Memory for the guests: buffers of the exporter, anonymous memory and files, each with canaries. */
+/* Memory for the guests: buffers of the exporter, anonymous memory and files, with canaries. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

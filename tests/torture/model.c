@@ -58,8 +58,12 @@ static unsigned int foresee_memory(const struct state *s, enum touch touch, uint
 	if (!bl || s->prot == PROT_NONE || s->freed)
 		return OUT_EFAULT;
 	if (bl->backing == BACK_DRIVER && bl->pfnmap) {
-		if (!page_usable(&bl->b.start[page]))
+		if (!page_usable(&bl->b.start[page])) {
+			/* Unless KVM emulates the store before it looks at the page. */
 			out = OUT_EFAULT;
+			if (emulates(s, touch) && s->prot & PROT_WRITE)
+				out |= touch == TOUCH_FST ? OUT_INTERNAL : OUT_DONE;
+		}
 		/* Linux 6.1 does not follow 2 MiB entries, and stock does not like the tails. */
 		if (bl->b.spec.insert == PFNMAP_INSERT_PMD &&
 		    !(kit_takes_all() && kit_kernel(6, 12)))
@@ -86,10 +90,10 @@ static unsigned int foresee_slot(unsigned int slot, const struct state *s, enum 
 			return OUT_INTERNAL;
 		return OUT_MMIO;
 	case SLOT_RO:
-		if (touch == TOUCH_COPY)
-			return OUT_MMIO | (foresee_memory(s, TOUCH_READ, page) & OUT_EFAULT);
-		if (touch == TOUCH_ADD)
-			return OUT_MMIO | OUT_INTERNAL;
+		/* These load first, or so the emulator tells KVM. */
+		if (touch == TOUCH_COPY || touch == TOUCH_ADD)
+			return OUT_MMIO | (touch == TOUCH_ADD ? OUT_INTERNAL : 0) |
+			       (foresee_memory(s, TOUCH_READ, page) & OUT_EFAULT);
 		if (stores(touch))
 			return emulated(touch);
 		return foresee_memory(s, touch, page);

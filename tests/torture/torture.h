@@ -192,6 +192,9 @@ struct runner {
 	uint64_t rng;
 	atomic_uint inside; /* odd: in a touch */
 	atomic_bool ended;  /* its thread can be joined */
+	const char *touch;  /* for messages: the present one, and where it is */
+	struct place *place;
+	uint32_t page;
 };
 
 struct vmm {

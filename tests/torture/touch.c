@@ -277,6 +277,9 @@ static void touch_once(struct runner *r)
 	if (t.touch == TOUCH_PREFAULT && !(tap_kvm_patched() && kit_prefaults()))
 		t.touch = TOUCH_READ;
 
+	r->touch = touch_names[t.touch];
+	r->place = p;
+	r->page = t.page;
 	r->inside++;
 	t.from = p->history.now;
 	t.slot_from = world.slot.now;
