@@ -14,6 +14,9 @@
  *
  * Contract: 1, 3, 7, 9. Stock passes with what it can map: it refuses the tails of chunks, and
  * gives up when it loses a race.
+ *
+ * Seen to fail: a KVM whose MMU notifier does not zap non-refcounted SPTEs (a guest reads a page of
+ * the buffer that was there before).
  */
 #include <errno.h>
 #include <fcntl.h>
