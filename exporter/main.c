@@ -767,6 +767,29 @@ static int buffer_stats(struct pfnmap_buffer *buf, void __user *arg)
 	return copy_to_user(arg, &stats, sizeof(stats)) ? -EFAULT : 0;
 }
 
+static int look(void __user *arg)
+{
+	struct mm_struct *mm = current->mm;
+	struct vm_area_struct *vma;
+	struct pfnmap_look look;
+	unsigned long pfn;
+	int err = -EINVAL;
+
+	if (copy_from_user(&look, arg, sizeof(look)))
+		return -EFAULT;
+
+	mmap_read_lock(mm);
+	vma = vma_lookup(mm, look.address);
+	if (vma && vma->vm_flags & (VM_IO | VM_PFNMAP))
+		err = pfn_of_entry(vma, look.address, &pfn) ? -ENXIO : 0;
+	mmap_read_unlock(mm);
+	if (err)
+		return err;
+
+	pfn_describe(pfn, &look.page);
+	return copy_to_user(arg, &look, sizeof(look)) ? -EFAULT : 0;
+}
+
 static long buffer_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct pfnmap_buffer *buf = file->private_data;
@@ -795,6 +818,8 @@ static long buffer_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return buffer_check_old(buf, ptr);
 	case PFNMAP_STATS:
 		return buffer_stats(buf, ptr);
+	case PFNMAP_LOOK:
+		return look(ptr);
 	default:
 		return -ENOTTY;
 	}

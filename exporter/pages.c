@@ -389,7 +389,7 @@ void pages_settle(struct pages *p)
 		work_on_cpu(cpu, drain_this_cpu, NULL);
 }
 
-void pages_describe(struct pages *p, u32 i, struct pfnmap_page *desc)
+void pfn_describe(unsigned long pfn, struct pfnmap_page *desc)
 {
 	static const struct {
 		int bit;
@@ -404,12 +404,12 @@ void pages_describe(struct pages *p, u32 i, struct pfnmap_page *desc)
 	struct page *page;
 	int j;
 
-	*desc = (struct pfnmap_page){ .pfn = p->pfn[i] };
-	if (p->kind == PFNMAP_BAR)
+	*desc = (struct pfnmap_page){ .pfn = pfn };
+	if (!pfn_valid(pfn))
 		return;
 
 	/* Raw fields: for a tail page, the accessors would use its head. */
-	page = pfn_to_page(p->pfn[i]);
+	page = pfn_to_page(pfn);
 	desc->count = page_ref_count(page);
 	desc->mapcount = atomic_read(&page->_mapcount) + 1;
 	desc->flags = PFNMAP_PAGE_STRUCT;
@@ -423,4 +423,12 @@ void pages_describe(struct pages *p, u32 i, struct pfnmap_page *desc)
 		desc->flags |= PFNMAP_PAGE_HEAD;
 	if (PageTail(page))
 		desc->flags |= PFNMAP_PAGE_TAIL;
+}
+
+void pages_describe(struct pages *p, u32 i, struct pfnmap_page *desc)
+{
+	if (p->kind == PFNMAP_BAR)
+		*desc = (struct pfnmap_page){ .pfn = p->pfn[i] };
+	else
+		pfn_describe(p->pfn[i], desc);
 }

@@ -57,4 +57,7 @@ bool pages_count_ok(struct pages *p, u32 i);
 /* Describe the current state of page @i. */
 void pages_describe(struct pages *p, u32 i, struct pfnmap_page *desc);
 
+/* Describe any page, which need not be in a set. */
+void pfn_describe(unsigned long pfn, struct pfnmap_page *desc);
+
 #endif

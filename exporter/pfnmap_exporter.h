@@ -288,4 +288,16 @@ enum pfnmap_hold {
  */
 #define PFNMAP_STATS		_IOR(PFNMAP_IOC, 7, struct pfnmap_stats)
 
+struct pfnmap_look {
+	__u64 address;		/* in the calling process; input */
+	struct pfnmap_page page;	/* output */
+};
+
+/*
+ * Describe the page behind an address, of whatever driver: what its page table entry
+ * maps now. EINVAL: not in a VM_IO or VM_PFNMAP mapping. ENXIO: no entry; before
+ * Linux 6.12 also a huge one. Works on a buffer without pages.
+ */
+#define PFNMAP_LOOK		_IOWR(PFNMAP_IOC, 12, struct pfnmap_look)
+
 #endif

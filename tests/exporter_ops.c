@@ -777,6 +777,37 @@ static const char *race(struct buf *b)
 	return NULL;
 }
 
+/* The view through an address is that of PFNMAP_REPORT. */
+static const char *look(struct buf *b)
+{
+	bool special = b->spec.kind != PFNMAP_MIXED;
+	bool blind = b->spec.insert == PFNMAP_INSERT_PMD && !kit_kernel(6, 12);
+	uint8_t *p = map(b);
+
+	MUST(p != MAP_FAILED);
+	MUST(!ioctl(b->fd, PFNMAP_REVOKE));
+	for (unsigned int i = 0; i < b->spec.pages; i++) {
+		struct pfnmap_look look = { .address = (uintptr_t)p + i * PAGE + 1 };
+		int ret = ioctl(b->fd, PFNMAP_LOOK, &look);
+
+		if (!special) {
+			MUST(ret && errno == EINVAL);
+			continue;
+		}
+		/* Other pages than the first may have been inserted together with it. */
+		MUST(i || (ret && errno == ENXIO));
+		(void)*(volatile uint8_t *)(p + i * PAGE);
+		ret = ioctl(b->fd, PFNMAP_LOOK, &look);
+		if (blind) {
+			MUST(ret && errno == ENXIO);
+			continue;
+		}
+		MUST(!ret && !memcmp(&look.page, &b->start[i], sizeof(look.page)));
+	}
+	MUST(!munmap(p, b->size));
+	return NULL;
+}
+
 static const struct {
 	const char *name;
 	const char *(*run)(struct buf *b);
@@ -785,6 +816,7 @@ static const struct {
 	{ "all views have the same content", content },
 	{ "the exporter counts faults", fault_counts },
 	{ "pages have the documented counts and flags", counts },
+	{ "PFNMAP_LOOK finds the page behind an address", look },
 	{ "a move keeps the content", move },
 	{ "freed pages are gone", free_pages },
 	{ "a refused fault raises SIGBUS", refuse },
@@ -894,6 +926,7 @@ static void misuse(void)
 	int ro = open(PFNMAP_EXPORTER_PATH, O_RDONLY);
 	struct pfnmap_create reserved = { .pages = 8, .reserved = 1 };
 	struct pfnmap_page pages[8];
+	struct pfnmap_look none = { .address = 0 }, ordinary = { .address = (uintptr_t)pages };
 	/* Volatile, so that the compiler does not object. */
 	void *volatile nowhere = NULL;
 	int fd = b.fd;
@@ -943,6 +976,9 @@ static void misuse(void)
 	FAILS(ioctl(fd, PFNMAP_REPORT, NULL), EFAULT);
 	FAILS(ioctl(fd, PFNMAP_STATS, NULL), EFAULT);
 	FAILS(ioctl(fd, PFNMAP_CHECK_OLD, NULL), EFAULT);
+	FAILS(ioctl(fd, PFNMAP_LOOK, NULL), EFAULT);
+	FAILS(ioctl(fd, PFNMAP_LOOK, &none), EINVAL);
+	FAILS(ioctl(fd, PFNMAP_LOOK, &ordinary), EINVAL);
 	FAILS(ioctl(fd, PFNMAP_MOVE, 2), EINVAL);
 	FAILS(ioctl(fd, PFNMAP_FREE, -1L), EINVAL);
 	FAILS(ioctl(fd, PFNMAP_REFUSE, PFNMAP_NR_REFUSES), EINVAL);
