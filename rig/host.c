@@ -519,6 +519,20 @@ enum host_kind host_load_kvm(struct host *h, const char *variant, const char *co
 	return host_cmd(h, words, NULL, NULL, reply);
 }
 
+enum host_kind host_need(struct host *h, const char *need, struct host_reply *reply)
+{
+	const char *param = strchr(need, ':');
+	char module[64], word[128];
+
+	if (!strcmp(need, "9p"))
+		return host_do(h, reply, "9p");
+	if (!param)
+		return host_do(h, reply, "modprobe", need);
+	snprintf(module, sizeof(module), "%.*s", (int)(param - need), need);
+	snprintf(word, sizeof(word), "%s.%s", module, param + 1);
+	return host_do(h, reply, "modprobe", module, word);
+}
+
 const char *host_explain(const struct host_reply *reply)
 {
 	static char text[700];

@@ -114,6 +114,9 @@ enum host_kind host_cmd(struct host *h, const char *const *words, host_line_fn f
 enum host_kind host_load_kvm(struct host *h, const char *variant, const char *const *params,
 			     struct host_reply *reply);
 
+/* Load what a test needs: "9p", "MODULE" or "MODULE:PARAMETER=VALUE". */
+enum host_kind host_need(struct host *h, const char *need, struct host_reply *reply);
+
 /* Describe in one line how a command ended; valid until the next call. */
 const char *host_explain(const struct host_reply *reply);
 

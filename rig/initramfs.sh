@@ -10,7 +10,8 @@ dir=$(dirname "$out")
 image=$dir/image
 
 # The modules for the host, except those of KVM, which come in two variants.
-modules="virtio_pci virtio_console 9p 9pnet_virtio irqbypass ccp bochs qxl vgem virtio_gpu cirrus brd"
+modules="virtio_pci virtio_console 9p 9pnet_virtio irqbypass ccp bochs qxl vgem virtio_gpu cirrus brd \
+	vivid snd-intel8x0 vfio_iommu_type1 vfio-pci"
 
 die()
 {

@@ -108,9 +108,9 @@ void launch_prepare(struct launch *l, const struct settings *s, const struct hos
 {
 	int i, n = 0;
 
-	for (i = 0; i < conf->n_devices; i++) {
-		l->extra[n++] = "-device";
-		l->extra[n++] = conf->devices[i];
+	for (i = 0; i < conf->n_extra; i++) {
+		l->extra[n++] = conf->extra[i].option;
+		l->extra[n++] = conf->extra[i].argument;
 	}
 	l->extra[n] = NULL;
 	l->progress = progress;

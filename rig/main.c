@@ -32,7 +32,8 @@ static const char usage_text[] =
 	"                     (shadow paging); test also takes all (the default); run and shell use\n"
 	"                     tdp by default\n"
 	"  --param M.P=VALUE  a parameter of a KVM module, such as kvm-amd.npt=0\n"
-	"  --need MODULE,...  load these modules, too: pfnmap_exporter, bochs, qxl, vgem\n"
+	"  --need MODULE,...  load these modules, too: pfnmap_exporter, bochs, qxl, vgem; with a\n"
+	"                     parameter: vivid:allocators=1\n"
 	"  --host WHICH       amd or intel (default: amd); the Intel host is slower, has one processor\n"
 	"                     by default, and supports neither 9p, rig shell, --icount, --thread nor\n"
 	"                     --device\n"
@@ -40,7 +41,8 @@ static const char usage_text[] =
 	"  --cpus N           processors (default: 2)\n"
 	"  --icount           the host's clock counts instructions, 1 ns each; 1 processor\n"
 	"  --thread multi     one emulator thread per processor\n"
-	"  --device ARGUMENT  an additional device, written as for QEMU's -device\n"
+	"  --device ARGUMENT  an additional device, written as for QEMU's -device; --audiodev,\n"
+	"                     --machine and --object are QEMU's, too\n"
 	"  --timeout SECONDS  for the program (default: 300) or all tests together (default: none)\n"
 	"  --only, --group    run only these tests\n"
 	"  --quick            leave out stock KVM with shadow paging and with tdp_mmu=0\n"
@@ -113,6 +115,9 @@ static void parse(int argc, char **argv, struct settings *s, struct arguments *a
 		{ "icount", no_argument, NULL, 'h' },
 		{ "thread", required_argument, NULL, 'h' },
 		{ "device", required_argument, NULL, 'h' },
+		{ "audiodev", required_argument, NULL, 'h' },
+		{ "machine", required_argument, NULL, 'h' },
+		{ "object", required_argument, NULL, 'h' },
 		{ "timeout", required_argument, NULL, 't' },
 		{ "name", required_argument, NULL, 'N' },
 		{ "only", required_argument, NULL, 'o' },

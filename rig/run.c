@@ -64,7 +64,7 @@ static struct host *prepare_host(const struct settings *s, char *need, struct la
 		goto fail;
 	}
 	for (name = need ? strtok(need, ",") : NULL; name; name = strtok(NULL, ",")) {
-		if (host_do(h, &reply, "modprobe", name) == HOST_OK)
+		if (host_need(h, name, &reply) == HOST_OK)
 			continue;
 		fprintf(stderr, "rig: cannot load %s: %s\n", name, host_explain(&reply));
 		goto fail;

@@ -249,11 +249,7 @@ static bool load_needed(struct runner *r, const char *name, struct notes *notes)
 	for (i = 0; i < r->n_loaded; i++)
 		if (!strcmp(r->loaded[i], name))
 			return true;
-	if (!strcmp(name, "9p"))
-		host_do(r->host, &reply, "9p");
-	else
-		host_do(r->host, &reply, "modprobe", name);
-	if (reply.kind != HOST_OK) {
+	if (host_need(r->host, name, &reply) != HOST_OK) {
 		note(notes, "cannot load %s: %s", name, host_explain(&reply));
 		return false;
 	}

@@ -50,6 +50,24 @@ static bool number(const char *s, int *value)
 	return *s && !*end && n > 0 && n < 1000000;
 }
 
+/* device=ARGUMENT and the like, for an option of QEMU. */
+static bool extra_word(struct host_conf *conf, const char *word)
+{
+	static const char *const options[] = { "-audiodev", "-device", "-machine", "-object" };
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		size_t len = strlen(options[i]) - 1;
+
+		if (strncmp(word, options[i] + 1, len) || word[len] != '=' ||
+		    conf->n_extra == HOST_EXTRA)
+			continue;
+		conf->extra[conf->n_extra].option = options[i];
+		conf->extra[conf->n_extra++].argument = word + len + 1;
+		return true;
+	}
+	return false;
+}
+
 bool host_word(struct host_conf *conf, const char *word)
 {
 	if (!strcmp(word, "host=amd") || !strcmp(word, "host=intel")) {
@@ -64,10 +82,7 @@ bool host_word(struct host_conf *conf, const char *word)
 		return conf->icount = true;
 	if (!strcmp(word, "thread=multi"))
 		return conf->multi = true;
-	if (strncmp(word, "device=", 7) || conf->n_devices == HOST_EXTRA)
-		return false;
-	conf->devices[conf->n_devices++] = word + 7;
-	return true;
+	return extra_word(conf, word);
 }
 
 void host_conf_text(const struct host_conf *conf, char *text, int size)
@@ -83,8 +98,9 @@ void host_conf_text(const struct host_conf *conf, char *text, int size)
 		n += snprintf(text + n, size - n, "cpus=%d ", conf->cpus);
 	n += snprintf(text + n, size - n, "%s%s", conf->icount ? "icount " : "",
 		      conf->multi ? "thread=multi " : "");
-	for (i = 0; i < conf->n_devices && n < size; i++)
-		n += snprintf(text + n, size - n, "device=%s ", conf->devices[i]);
+	for (i = 0; i < conf->n_extra && n < size; i++)
+		n += snprintf(text + n, size - n, "%s=%s ", conf->extra[i].option + 1,
+			      conf->extra[i].argument);
 	if (n && n < size)
 		text[n - 1] = '\0';
 }

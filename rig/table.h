@@ -75,13 +75,15 @@ struct host_conf {
 	bool intel; /* an Intel host, in Bochs */
 	int mem_mb, cpus;
 	bool icount, multi;
-	const char *devices[HOST_EXTRA + 1]; /* arguments of -device, NULL-terminated */
-	int n_devices;
+	struct {
+		const char *option, *argument; /* of QEMU: "-device", "virtio-gpu-pci" */
+	} extra[HOST_EXTRA];
+	int n_extra;
 };
 
 /*
- * Apply one word: host=amd, host=intel, mem=MIB, cpus=N, icount, thread=multi or device=ARGUMENT,
- * which may be repeated. Returns false for anything else.
+ * Apply one word: host=amd, host=intel, mem=MIB, cpus=N, icount, thread=multi; or audiodev=,
+ * device=, machine= or object=ARGUMENT, which may be repeated. Returns false for anything else.
  */
 bool host_word(struct host_conf *conf, const char *word);
 

@@ -59,7 +59,7 @@ static void accept(void)
 		"one group 5 both tdp_mmu=both\n"
 		"two  g 1 patched need=a,b VAR=\"x y\" stock:kvm.x=1 fresh mem=512 -- prog \"\" \"a b\" c#d\n"
 		"three g 999999 none log=\"A|B\" why=\"for fun\" # the rest is a comment\n"
-		"last g 1 stock paging=shadow device=x,y thread=multi icount cpus=1 check=\"test -e /x\"";
+		"last g 1 stock paging=shadow device=x,y machine=q35 thread=multi icount cpus=1 check=\"test -e /x\"";
 	struct host_conf conf = { 0 };
 	struct table t;
 	char words[64];
@@ -94,12 +94,12 @@ static void accept(void)
 	tap_ok(!strcmp(paging_params(PAGING_TDP_MMU0)[0], "kvm.tdp_mmu=0") &&
 		       !paging_params(PAGING_TDP_MMU0)[1] && !paging_params(PAGING_TDP)[0],
 	       "and its parameter");
-	tap_is(t.tests[3].n_options, 5, "the last line needs no line break");
-	for (int i = 0; i < 5; i++)
+	tap_is(t.tests[3].n_options, 6, "the last line needs no line break");
+	for (int i = 0; i < 6; i++)
 		if (t.tests[3].options[i].kind == OPT_HOST)
 			host_word(&conf, t.tests[3].options[i].value);
 	host_conf_text(&conf, words, sizeof(words));
-	tap_ok(!strcmp(words, "cpus=1 icount thread=multi device=x,y"),
+	tap_ok(!strcmp(words, "cpus=1 icount thread=multi device=x,y machine=q35"),
 	       "the host's configuration: %s", words);
 	host_conf_text(&conf, words, 8);
 	tap_ok(!strncmp(words, "cpus=1", 6) && strlen(words) < 8, "is cut if there is no room");
