@@ -198,6 +198,13 @@ bool drm_in_vram(const struct drm_dev *dev, const struct drm_buf *buf)
 	return found;
 }
 
+int drm_export(const struct drm_dev *dev, const struct drm_buf *buf)
+{
+	struct drm_prime_handle prime = { .handle = buf->handle, .flags = DRM_CLOEXEC | DRM_RDWR };
+
+	return ioctl(dev->fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &prime) ? -1 : prime.fd;
+}
+
 void drm_destroy(struct drm_dev *dev, struct drm_buf *buf)
 {
 	struct drm_gem_close close = { .handle = buf->handle };

@@ -58,6 +58,12 @@ bool drm_in_vram(const struct drm_dev *dev, const struct drm_buf *buf);
 void drm_show(const struct drm_dev *dev, const struct drm_buf *buf,
 	      const struct drm_mode_modeinfo *mode);
 
+/*
+ * Export the buffer as a dma-buf; returns its file. -1 with errno if the driver does not export
+ * buffers, as bochs-drm of Linux 6.1.
+ */
+int drm_export(const struct drm_dev *dev, const struct drm_buf *buf);
+
 /* Unmap and free it. */
 void drm_destroy(struct drm_dev *dev, struct drm_buf *buf);
 

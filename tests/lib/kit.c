@@ -368,17 +368,13 @@ void buf_mark(struct buf *b)
 	b->start = buf_report(b);
 }
 
-const char *buf_changes(const struct buf *b)
+const char *pages_differ(const struct pfnmap_page *before, const struct pfnmap_page *now,
+			 uint32_t nr)
 {
 	static char text[256];
-	const char *difference = NULL;
-	struct pfnmap_page *now;
 
-	if (b->fd < 0)
-		return NULL;
-	now = buf_report(b);
-	for (uint32_t i = 0; i < b->spec.pages; i++) {
-		const struct pfnmap_page *old = &b->start[i], *new = &now[i];
+	for (uint32_t i = 0; i < nr; i++) {
+		const struct pfnmap_page *old = &before[i], *new = &now[i];
 		uint32_t ignore = page_refcounted(old) ? MARKS : 0;
 
 		if (old->pfn == new->pfn && old->count == new->count &&
@@ -389,9 +385,20 @@ const char *buf_changes(const struct buf *b)
 			"page %u: pfn %#llx, count %d, mapcount %d, flags %#x -> %#llx, %d, %d, %#x",
 			i, (unsigned long long)old->pfn, old->count, old->mapcount, old->flags,
 			(unsigned long long)new->pfn, new->count, new->mapcount, new->flags);
-		difference = text;
-		break;
+		return text;
 	}
+	return NULL;
+}
+
+const char *buf_changes(const struct buf *b)
+{
+	const char *difference;
+	struct pfnmap_page *now;
+
+	if (b->fd < 0)
+		return NULL;
+	now = buf_report(b);
+	difference = pages_differ(b->start, now, b->spec.pages);
 	free(now);
 	return difference;
 }

@@ -164,10 +164,14 @@ struct pfnmap_page *buf_report(const struct buf *b);
 void buf_mark(struct buf *b);
 
 /*
- * Compare with the state at buf_open() or buf_mark(): the pfn, count, mapcount and flags of every
- * page must be equal, except for the flags dirty, referenced and active of refcounted pages, which
- * KVM sets. Returns NULL, or a line about the first difference, in a static buffer.
+ * Compare two states of nr pages: the pfn, count, mapcount and flags of every page must be equal,
+ * except for the flags dirty, referenced and active of refcounted pages, which KVM sets. Returns
+ * NULL, or a line about the first difference, in a static buffer.
  */
+const char *pages_differ(const struct pfnmap_page *before, const struct pfnmap_page *now,
+			 uint32_t nr);
+
+/* The same for the state at buf_open() or buf_mark() and the present one. */
 const char *buf_changes(const struct buf *b);
 
 /* An ioctl without argument structure: PFNMAP_REVOKE, PFNMAP_MOVE, PFNMAP_FREE, PFNMAP_REFUSE. */
