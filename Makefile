@@ -3,6 +3,8 @@
 # The one entry point: "make help" lists the targets. Those of the product need no kernel package.
 # scripts/kernel.mk resolves a kernel for those that do, and scripts/checks.mk has the checks.
 
+include scripts/usage.mk
+
 B := build
 VERSION := $(shell cat VERSION)
 
