@@ -607,13 +607,19 @@ int host_log(struct host *h, struct host_expect *expect, int n, FILE *copy, host
 	static bool compiled;
 	bool expected, trace;
 	int complaints = 0, i;
-	char line[1024];
+	char *line = NULL, *nul;
+	size_t room = 0;
+	ssize_t len;
 
 	if (!compiled)
 		compiled = !regcomp(&re, complaint_re, REG_EXTENDED | REG_NOSUB);
 	sync_console(h, h->console);
-	while (fgets(line, sizeof(line), h->console)) {
-		line[strcspn(line, "\r\n")] = '\0';
+	while ((len = getline(&line, &room, h->console)) > 0) {
+		while (len && strchr("\r\n", line[len - 1]))
+			line[--len] = '\0';
+		/* A byte that ends the string must not hide what follows. */
+		while ((nul = memchr(line, '\0', len)))
+			*nul = '?';
 		/* Only our own marks; other lines that programs log are not exempt. */
 		if (strstr(line, "] rig: log mark "))
 			continue;
@@ -637,6 +643,7 @@ int host_log(struct host *h, struct host_expect *expect, int n, FILE *copy, host
 		if (fn)
 			fn(ctx, RIG_NOTE, line, strlen(line));
 	}
+	free(line);
 	clearerr(h->console);
 	return complaints;
 }
