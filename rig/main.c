@@ -88,7 +88,9 @@ static void add_host_word(struct settings *s, const char *option, const char *va
 {
 	char word[256];
 
-	snprintf(word, sizeof(word), "%s%s%s", option, value ? "=" : "", value ? value : "");
+	if (snprintf(word, sizeof(word), "%s%s%s", option, value ? "=" : "", value ? value : "") >=
+	    (int)sizeof(word))
+		die("--%s %s: too long", option, value);
 	/* The configuration keeps a pointer to it. */
 	if (!host_word(&s->conf, xstrdup(word)))
 		die("--%s %s: not understood: see rig --help", option, value ? value : "");
@@ -157,8 +159,7 @@ static void parse(int argc, char **argv, struct settings *s, struct arguments *a
 			add_host_word(s, long_options[index].name, optarg);
 			break;
 		case 't':
-			s->timeout_s = atoi(optarg);
-			if (s->timeout_s <= 0)
+			if (!positive(optarg, &s->timeout_s))
 				die("--timeout %s: want a number of seconds", optarg);
 			break;
 		case 'N':
@@ -177,8 +178,7 @@ static void parse(int argc, char **argv, struct settings *s, struct arguments *a
 			a->test.quick = true;
 			break;
 		case 'w':
-			a->test.workers = atoi(optarg);
-			if (a->test.workers <= 0)
+			if (!positive(optarg, &a->test.workers))
 				die("--workers %s: want a number of hosts", optarg);
 			break;
 		default:

@@ -17,6 +17,7 @@
 
 #define MAX_CELLS 256
 #define COLUMNS	  8
+#define MAX_MS	  1000000000L
 
 /* One line of the table. */
 struct cell {
@@ -60,7 +61,8 @@ static bool add_line(struct matrix *m, struct cell *like, const char *line)
 	long ms;
 
 	if (sscanf(line, "%15s %15s %15s %ld %79s %n", word, like->kvm, like->paging, &ms, test,
-		   &end) < 5)
+		   &end) < 5 ||
+	    ms < 0 || ms > MAX_MS)
 		return false;
 	for (verdict = 0; verdict < NR_VERDICTS; verdict++)
 		if (!strcmp(word, verdict_names[verdict]))

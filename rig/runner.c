@@ -141,11 +141,30 @@ static bool says_little(unsigned int kvm, unsigned int paging)
 	return kvm == KVM_STOCK && paging & (PAGING_TDP_MMU0 | PAGING_SHADOW);
 }
 
+/* Is each name of the list that of a test or a group? A misspelt one must not look like success. */
+static bool all_known(const struct table *table, const char *list, bool groups, const char *path)
+{
+	char *names = xstrdup(list ? list : ""), *name, *next;
+	int i;
+
+	for (name = strtok_r(names, ",", &next); name; name = strtok_r(NULL, ",", &next)) {
+		for (i = 0; i < table->n; i++)
+			if (!strcmp(groups ? table->tests[i].group : table->tests[i].name, name))
+				break;
+		if (i < table->n)
+			continue;
+		fprintf(stderr, "rig: %s has no %s \"%s\"\n", path, groups ? "group" : "test",
+			name);
+		break;
+	}
+	free(names);
+	return !name;
+}
+
 static int select_jobs(struct runner *r, const struct table *table, const struct test_run *run)
 {
 	unsigned int kvm, want = r->s->kvm ? r->s->kvm | KVM_NONE : ~0U;
 	unsigned int paging, want_paging = r->s->paging ? r->s->paging | PAGING_NONE : ~0U;
-	char names[512], *name;
 	int i;
 
 	for (i = 0; i < table->n; i++) {
@@ -162,16 +181,9 @@ static int select_jobs(struct runner *r, const struct table *table, const struct
 				else
 					add_job(r, t, kvm, paging);
 	}
-	/* A misspelt name must not look like success. */
-	snprintf(names, sizeof(names), "%s", run->only ? run->only : "");
-	for (name = strtok(names, ","); name; name = strtok(NULL, ",")) {
-		for (i = 0; i < table->n && strcmp(table->tests[i].name, name); i++)
-			;
-		if (i == table->n) {
-			fprintf(stderr, "rig: %s has no test \"%s\"\n", run->table, name);
-			return -1;
-		}
-	}
+	if (!all_known(table, run->only, false, run->table) ||
+	    !all_known(table, run->group, true, run->table))
+		return -1;
 	if (!r->n) {
 		fprintf(stderr, "rig: no test of %s is selected\n", run->table);
 		return -1;

@@ -40,16 +40,6 @@ const char *const *paging_params(unsigned int paging)
 	return paging == PAGING_SHADOW ? shadow : paging == PAGING_TDP_MMU0 ? tdp_mmu0 : none;
 }
 
-/* A positive number, and nothing else. */
-static bool number(const char *s, int *value)
-{
-	char *end;
-	long n = strtol(s, &end, 10);
-
-	*value = (int)n;
-	return *s && !*end && n > 0 && n < 1000000;
-}
-
 /* device=ARGUMENT and the like, for an option of QEMU. */
 static bool extra_word(struct host_conf *conf, const char *word)
 {
@@ -75,9 +65,9 @@ bool host_word(struct host_conf *conf, const char *word)
 		return true;
 	}
 	if (!strncmp(word, "mem=", 4))
-		return number(word + 4, &conf->mem_mb);
+		return positive(word + 4, &conf->mem_mb);
 	if (!strncmp(word, "cpus=", 5))
-		return number(word + 5, &conf->cpus);
+		return positive(word + 5, &conf->cpus);
 	if (!strcmp(word, "icount"))
 		return conf->icount = true;
 	if (!strcmp(word, "thread=multi"))
@@ -218,7 +208,7 @@ static const char *parse_test(struct test *t, char **words, int n)
 		return "want NAME GROUP TIMEOUT KVM";
 	t->name = xstrdup(words[0]);
 	t->group = xstrdup(words[1]);
-	if (!number(words[2], &t->timeout_s))
+	if (!positive(words[2], &t->timeout_s))
 		return "the timeout is not a number of seconds";
 	t->kvm = !strcmp(words[3], "both")    ? KVM_STOCK | KVM_PATCHED :
 		 !strcmp(words[3], "stock")   ? KVM_STOCK :

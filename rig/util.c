@@ -36,6 +36,14 @@ char *xstrdup(const char *s)
 	return strcpy(xrealloc(NULL, strlen(s) + 1), s);
 }
 
+bool positive(const char *s, int *value)
+{
+	size_t len = strspn(s, "0123456789");
+
+	*value = len && len < 7 && !s[len] ? atoi(s) : 0;
+	return *value > 0;
+}
+
 int make_dir(const char *path)
 {
 	char part[PATH_MAX], *p;

@@ -62,6 +62,13 @@ ok 'rig test of a kernel that is not built' rig 2 'no host of kernel 0.1 is buil
 ok 'rig test with an unknown kind of paging' rig 2 'want tdp, tdp_mmu0, shadow or all' \
 	test --paging x tests/amd.table
 ok 'rig with a wrong number' rig 2 'not understood' test --mem x tests/amd.table
+ok 'rig with a wrong timeout' rig 2 'want a number of seconds' test --timeout 10x tests/amd.table
+ok 'rig with a huge timeout' rig 2 'want a number of seconds' test --timeout 4294967297 tests/amd.table
+ok 'rig with a wrong number of workers' rig 2 'want a number of hosts' test --workers +2 tests/amd.table
+ok 'rig with a device that is too long' rig 2 'too long' test --device "$(printf '%300s' '' | tr ' ' x)" \
+	tests/amd.table
+ok 'rig test --group with an unknown name' rig 2 'no group "memslto"' \
+	test --list --group memslot,memslto tests/amd.table
 ok 'rig with all options' rig 0 '^patched +tdp +slots$' test --list --param kvm-amd.npt=0 \
 	--mem 512 --cpus 1 --icount --device e1000 --timeout 10 --name x --workers 3 \
 	--group memslot --kvm patched --paging tdp tests/amd.table
