@@ -45,13 +45,13 @@ static const char help[] =
 static int usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 static int usage(const char *fmt, ...)
 {
+	char text[2 * PATH_MAX];
 	va_list ap;
 
 	va_start(ap, fmt);
-	fputs("kvm-pfnmap: ", stderr);
-	vfprintf(stderr, fmt, ap);
-	fputs("; see kvm-pfnmap --help\n", stderr);
+	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
+	complain("%s; see kvm-pfnmap --help", text);
 	return EXIT_USAGE;
 }
 

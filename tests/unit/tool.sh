@@ -70,6 +70,11 @@ wrong "unknown option '--d'" status --d "$none"
 wrong "unknown option '-x'" -x
 wrong "unknown option '-x'" status -xy
 wrong "unknown option '-j'" status --json -json
+tool status "$(printf -- '--a\nb')"
+ok 'wrong usage with a line break is one line' complains 2 "unknown option '--a?b'; see kvm-pfnmap --help"
+tool "$(printf '\033[31m')"
+ok 'and has no escape sequence' complains 2 \
+	"unknown command '?[31m': use probe, status or reload; see kvm-pfnmap --help"
 wrong "option '--json' does not take an argument" status --json=yes
 wrong "option '--all' does not take an argument" probe --drm "$none" --all=yes
 for option in --drm --file --timeout --dirname; do
