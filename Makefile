@@ -38,6 +38,7 @@ help:
 #? make tool           the command kvm-pfnmap, build/bin/kvm-pfnmap
 #? make deb            the Debian packages, in build/deb
 #? make check-unit     test this machine's programs with the address sanitizer
+#? make fuzz           feed the readers of text with noise (ONLY=, SECONDS= or RUNS=)
 #? make lint           shellcheck, cppcheck, clang-tidy, clang-format, mandoc
 #? make format         clang-format the programs' sources
 #? make install        build the modules through DKMS for this machine's kernels
@@ -88,7 +89,7 @@ $(B)/%.o: %.c Makefile
 	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # These goals need no kernel. For any other goal, the kernel is resolved first.
-NO_KERNEL := help tool deb check-unit check-deb lint format install uninstall deps demo check \
+NO_KERNEL := help tool deb check-unit fuzz check-deb lint format install uninstall deps demo check \
 	check-i386 ci ci-full update clean
 ifneq ($(filter-out $(NO_KERNEL),$(MAKECMDGOALS)),)
 include scripts/kernel.mk

@@ -13,9 +13,9 @@ ANY_VARIABLES := AR B CC CFLAGS CXX INSTALL LDFLAGS MAKEFLAGS OBJCOPY PKG_CONFIG
 
 # The others, and the targets that each is for. Variables of the environment are not looked at.
 RIG_TARGETS := check-rig check-intel check-i386
-NO_KERNEL_TARGETS := help tool deb check-unit check-deb check-i386 lint format install uninstall clean
+NO_KERNEL_TARGETS := help tool deb check-unit fuzz check-deb check-i386 lint format install uninstall clean
 for_KERNEL := $(filter-out $(NO_KERNEL_TARGETS),$(TARGETS))
-for_ONLY := $(RIG_TARGETS) check-install
+for_ONLY := $(RIG_TARGETS) check-install fuzz
 for_GROUP := $(RIG_TARGETS)
 for_VARIANT := $(RIG_TARGETS)
 for_QUICK := $(RIG_TARGETS)
@@ -24,6 +24,8 @@ for_STOCK := shell
 for_FOR := deps
 for_DEPS_KERNELS := deps
 for_UPDATE := deps
+for_RUNS := fuzz
+for_SECONDS := fuzz
 for_SERIES_DIR := $(for_KERNEL)
 for_NEW_DIR := $(for_KERNEL)
 VARIABLES := $(patsubst for_%,%,$(sort $(filter for_%,$(.VARIABLES))))

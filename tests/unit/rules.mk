@@ -63,6 +63,9 @@ $(RIG_ASAN): $(call asan,$(addprefix rig/,$(RIG_PARTS) host qemu bochs stream)) 
 .PHONY: check-unit
 check-unit: $(UNIT_TESTS) $(RIG) $(RIG_ASAN) $(TOOL_ASAN)
 	UNIT_TESTS="$(UNIT_TESTS)" RIG=$(RIG) RIG_ASAN=$(RIG_ASAN) TOOL=$(TOOL_ASAN) \
-		IS_JSON=$(B)/unit/json $(TAP) unit tests/unit/run.sh tests/unit/tool.sh tests/unit/usage.sh
+		IS_JSON=$(B)/unit/json BUILD=$(B) $(TAP) unit tests/unit/run.sh tests/unit/tool.sh \
+		tests/unit/usage.sh tests/fuzz/run.sh
 
 .SECONDARY:
+
+include tests/fuzz/rules.mk
