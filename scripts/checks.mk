@@ -7,10 +7,11 @@ DEPS_demo := gcc git kmod libc6-dev libdrm-dev linux-libc-dev make patch xz-util
 	busybox-static qemu-system-x86
 DEPS_check = $(DEPS_demo) debootstrap libgbm-dev libkmod-dev
 DEPS_ci = $(DEPS_check) bochs bochs-term bochsbios vgabios \
-	clang-format clang-tidy cppcheck mandoc perl shellcheck sparse \
+	clang clang-format clang-tidy cppcheck mandoc perl shellcheck sparse \
 	debhelper dpkg-dev e2fsprogs fakeroot lintian lz4
 # Since Debian 13, qxl is a module of QEMU. Its gcc 14 builds the programs for the 32-bit host, but
 # not the kernel modules.
+DEPS_ci += $(if $(filter bookworm,$(CODENAME)),libclang-rt-14-dev,libclang-rt-19-dev)
 ifneq ($(CODENAME),bookworm)
 DEPS_demo += qemu-system-modules-spice
 DEPS_ci += libc6-dev-i386 lib32gcc-14-dev
