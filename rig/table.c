@@ -174,7 +174,7 @@ static const char *parse_option(struct test *t, char *word)
 	} else if (!strncmp(word, "log=", 4)) {
 		add_option(t, OPT_LOG, kvm, word + 4);
 	} else if (!strncmp(word, "why=", 4)) {
-		if (!last || last->kind != OPT_LOG)
+		if (!last || last->kind != OPT_LOG || last->why)
 			return "why= must follow log=";
 		last->why = xstrdup(word + 4);
 	} else if (!strncmp(word, "check=", 6)) {

@@ -130,6 +130,7 @@ static void refuse(void)
 		{ "a g 1 both log=x why=\"\"\n", ":1: log= without why=" },
 		{ "a g 1 both fresh why=x\n", ":1: why= must follow log=" },
 		{ "a g 1 both why=x\n", ":1: why= must follow log=" },
+		{ "a g 1 both log=x why=a why=b\n", ":1: why= must follow log=" },
 		{ "a g 1 both paging=none\n", ":1: unknown option" },
 		{ "a g 1 none paging=tdp\n", ":1: paging= does not fit" },
 		{ "a g 1 both paging=tdp paging=shadow\n", ":1: paging= does not fit" },
