@@ -2,6 +2,8 @@
 /*
  * Fuzzes the command line of kvm-pfnmap: it runs one command with options that are within their
  * limits, prints the help, or refuses in one printable line.
+ *
+ * Seen to fail: with the argument printed as it is, as it was.
  */
 #include <getopt.h>
 

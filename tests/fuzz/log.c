@@ -2,6 +2,8 @@
 /*
  * Fuzzes the judge of the kernel log: it counts the lines that complain, however they are spelt
  * otherwise and whatever surrounds them, and hands out every line.
+ *
+ * Seen to fail: with host_log() ending a line at a zero byte, as it did.
  */
 #include "rig/host.c" /* to have a console without an emulator */
 

@@ -2,6 +2,8 @@
 /*
  * Fuzzes the sum of results: a file that is none is refused in one line that names it; otherwise
  * the table accounts for each line, on standard output as in the file.
+ *
+ * Seen to fail: with times of any length, whose sum overflowed.
  */
 #include "tests/fuzz/fuzz.h"
 #include "rig/matrix.h"

@@ -2,6 +2,8 @@
 /*
  * Fuzzes the command line of rig: it starts one command with options that are within their limits,
  * prints the help, or ends with status 2 and says why.
+ *
+ * Seen to fail: with --workers read by atoi(), as it was.
  */
 #include <setjmp.h>
 

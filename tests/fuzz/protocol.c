@@ -3,6 +3,8 @@
  * Fuzzes the protocol between the machine and the emulated host: words that are sent as a command
  * arrive as they were, any other command stays within its line, and a reply is understood or
  * refused.
+ *
+ * Seen to fail: with encode() leaving a "%" as it is.
  */
 #include "rig/host.c" /* encode() and parse_reply() are static */
 

@@ -2,6 +2,8 @@
 /*
  * Fuzzes the reader of lines from a pipe: however the bytes arrive, the lines together are these
  * bytes, and none is longer than the buffer.
+ *
+ * Seen to fail: with stream_line() skipping a byte after a line without a line break.
  */
 #include <errno.h>
 

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Fuzzes the reader of tables of tests: it refuses a table in one line that names the file and a
- * line of it, or what it returns is complete and can be written and read again with the same result.
+ * line of it, or what it returns is complete and can be written and read again with the same
+ * result.
+ *
+ * Seen to fail: with an empty why= accepted; with a second why=, whose memory leaked.
  */
 #include "tests/fuzz/fuzz.h"
 #include "rig/table.h"

@@ -2,6 +2,8 @@
 /*
  * Fuzzes the judge of a test's output: every check counts once, and a program passes only if it
  * ended well, planned its checks, and numbered them.
+ *
+ * Seen to fail: with tap_end() accepting fewer checks than planned.
  */
 #include "rig/judge.c" /* judge_line() and judge_end() are static */
 

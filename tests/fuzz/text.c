@@ -2,6 +2,8 @@
 /*
  * Fuzzes the tool's output for people: whatever a label is followed by, no line has more than 100
  * columns unless one word has, all words are there in their order, and no control character is.
+ *
+ * Seen to fail: with print_wrapped() forgetting the blank between two words.
  */
 #include "tests/fuzz/fuzz.h"
 #include "tool/text.h"
@@ -27,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		size_t len = strlen(line);
 
 		MUST(len >= LABEL && strspn(line, " ") >= LABEL);
-		MUST(len <= WIDTH || !strchr(line + LABEL, ' ') || size > WIDTH - LABEL);
+		MUST(len <= WIDTH || !strchr(line + LABEL, ' '));
 		for (word = strtok_r(line, " ", &next_word); word;
 		     word = strtok_r(NULL, " ", &next_word)) {
 			p = strstr(p, word);

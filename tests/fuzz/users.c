@@ -5,6 +5,8 @@
  *
  * The pieces of the input are, in the order of the calls, the names in a directory, of which an
  * empty one is the last, the targets of links and the first lines of files.
+ *
+ * Seen to fail: with only the last descriptor of a process deciding.
  */
 #include <dirent.h>
 #include <errno.h>

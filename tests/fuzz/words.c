@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Fuzzes the tool's readers of single lines: of "dkms status", of the lockdown file, of uname -r and
- * uname -v. The words that they find are in the line, and do not leave their buffers.
+ * Fuzzes the tool's readers of single lines: of "dkms status", of the lockdown file, of uname -r
+ * and uname -v. The words that they find are in the line, and do not leave their buffers.
+ *
+ * Seen to fail: with a parse_dkms_line() that does not limit the length of the version.
  */
 #include "tests/fuzz/fuzz.h"
 #include "tool/parse.h"
@@ -16,6 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	MUST(small);
 	if (parse_dkms_line(text, NAME, &line)) {
 		MUST(!strncmp(text, NAME, strlen(NAME)));
+		MUST(memchr(line.version, 0, sizeof(line.version)));
+		MUST(memchr(line.release, 0, sizeof(line.release)));
 		MUST(line.version[0] && strstr(text, line.version) && line.state[0]);
 		MUST(strstr(text, line.release) && strstr(text, line.state));
 		MUST(!strpbrk(line.version, ",:") && !strpbrk(line.release, ",:"));
