@@ -992,6 +992,9 @@ static int __init exporter_init(void)
 {
 	int err;
 
+	if (!pages_untold_ok())
+		return -EINVAL;
+
 	buffer_mnt = kern_mount(&buffer_fs);
 	if (IS_ERR(buffer_mnt))
 		return PTR_ERR(buffer_mnt);

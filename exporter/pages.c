@@ -101,6 +101,20 @@ static int find_bar(struct pci_dev **pdev, resource_size_t *start, resource_size
 	return 0;
 }
 
+bool pages_untold_ok(void)
+{
+	if (!untold)
+		return true;
+	if (IS_ALIGNED(untold, PMD_SIZE) &&
+	    untold <= (1ULL << boot_cpu_data.x86_phys_bits) - UNTOLD_SIZE &&
+	    region_intersects(untold, UNTOLD_SIZE, IORESOURCE_SYSTEM_RAM, IORES_DESC_NONE) ==
+	    REGION_DISJOINT)
+		return true;
+
+	pr_err("untold=%#lx: not the address of 4 MiB that the kernel does not use\n", untold);
+	return false;
+}
+
 static void put_bar(struct pci_dev *pdev)
 {
 	if (!pdev)

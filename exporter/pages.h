@@ -38,6 +38,13 @@ extern atomic64_t pages_leaked;
  */
 struct pages *pages_alloc(u32 kind, u32 order, u32 nr);
 
+/*
+ * Is the module parameter "untold" 0, or an address that PFNMAP_BAR and PFNMAP_DEVICE can use:
+ * aligned to 2 MiB, with 4 MiB of physical addresses behind it, none of which is the kernel's
+ * memory? If not, log that.
+ */
+bool pages_untold_ok(void);
+
 /* Free the set. Chunks with a wrong reference count are logged and not freed. */
 void pages_free(struct pages *p);
 

@@ -61,7 +61,8 @@ enum pfnmap_kind {
 	/*
 	 * Memory without struct page (order 0): the first free range, aligned to its
 	 * size, in BAR 2 of the first ivshmem device (PCI 1af4:1110). Without such a
-	 * device, in the memory at the address in the module parameter "untold".
+	 * device, in the memory at the address in the module parameter "untold", a
+	 * multiple of 2 MiB; the module does not load if the kernel uses that memory.
 	 */
 	PFNMAP_BAR,
 	/*
