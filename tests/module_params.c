@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * module_params - Each parameter that the series and the exporter add takes the values that it is
- * documented to take, and no others: the module then does not load, with an errno that says why, and
- * nothing of it stays. No parameter can be changed at run time.
+ * documented to take, and no others: the module then does not load, with an errno that says why,
+ * and nothing of it stays. No parameter can be changed at run time.
  *
- * This proves that allow_unsafe_mappings is off unless the administrator asks for it, and stays what
- * it was when KVM was loaded. KVM must not be loaded; the exporter is loaded anew.
+ * This proves that allow_unsafe_mappings is off unless the administrator asks for it, and stays
+ * what it was when KVM was loaded. KVM must not be loaded; the exporter is loaded anew.
  *
  * Seen to fail: the addresses, with an exporter that does not check them; the parameter that cannot
  * be changed, with 0644 in place of 0444 in the exporter.
