@@ -61,6 +61,7 @@ help:
 #? make check-intel    run those of tests/intel.table in an Intel VT-x host
 #? make check-i386     run those of tests/i386.table in a 32-bit host
 #? make torture        everything at once, at random (SECONDS=, SEED=, OPS=, TRIES=, PAGING=, MULTI=1)
+#? make check-selftests the KVM selftests of the kernel source, in an AMD-V host
 #? make check-runner   test the emulated host and the test runner
 #? make check-build    test the build itself
 #? make check-deb      test the Debian packages: reproducible, lintian
@@ -99,7 +100,7 @@ include kvm/rules.mk exporter/rules.mk
 endif
 include vmm/rules.mk tool/rules.mk rig/rules.mk
 ifdef REL
-include tests/rules.mk demo/rules.mk
+include tests/rules.mk tests/selftests/rules.mk demo/rules.mk
 endif
 include tests/unit/rules.mk dkms/rules.mk scripts/checks.mk
 

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# tests/selftests/rules.mk - the KVM selftests of the kernel's own source. tests/selftest.c runs them
+# in the emulated host, and SERIES.table here lists them.
+
+SELFTESTS := $(R)/selftests
+SELFTESTS_TABLE := tests/selftests/$(SERIES).table
+
+$(SELFTESTS).built: $(R)/version tests/selftests/build.sh | $(SOURCE)
+	printf '  %-8s %s\n' SELFTEST "$(SELFTESTS) (a minute)"
+	$(call LOCK,selftests) tests/selftests/build.sh $(SOURCE) $(SELFTESTS)
+	touch $@
+
+# The table must mention each program, if only to say why it does not run.
+.PHONY: selftests check-selftests
+selftests: $(SELFTESTS).built
+	cd $(SELFTESTS) && find . -type f -printf '%P\n' | while read -r program; do \
+		grep -q "[[:blank:]]$$program\( \|$$\)" $(abspath $(SELFTESTS_TABLE)) || \
+			{ echo "$(SELFTESTS_TABLE) does not mention $$program" >&2; exit 1; }; \
+	done
+
+# Kernels that share a series get all of it, too.
+check-selftests: SMOKE :=
+check-selftests: selftests initramfs programs
+	$(RIG) test --kernel $(REL) --name $(call part,selftests) $(SELECT) $(SELFTESTS_TABLE)
