@@ -39,16 +39,16 @@ $(R)/vmlinux: $(VMLINUZ) rig/vmlinux.sh
 	printf '  %-8s %s\n' UNPACK $@
 	rig/vmlinux.sh $< $@
 
-RIG_MODULE := $(R)/rig/rig_cr_reads.ko
+RIG_MODULES := $(patsubst rig/module/%.c,$(R)/rig/%.ko,$(wildcard rig/module/*.c))
 RIG_MODULE_SRC := $(wildcard rig/module/*)
-$(RIG_MODULE): $(RIG_MODULE_SRC) $(R)/version
-	printf '  %-8s %s\n' KBUILD $@
-	mkdir -p $(@D) && cp -p $(RIG_MODULE_SRC) $(@D)/
-	$(call kbuild,$(@D))
+$(RIG_MODULES) &: $(RIG_MODULE_SRC) $(R)/version
+	printf '  %-8s %s\n' KBUILD $(R)/rig
+	mkdir -p $(R)/rig && cp -p $(RIG_MODULE_SRC) $(R)/rig/
+	$(call kbuild,$(R)/rig)
 
 # A second expansion, since fragments that are included later add programs.
 .SECONDEXPANSION:
-$(R)/initramfs.cpio: rig/initramfs.sh $(H)/rig/init $(BUSYBOX) $(VMLINUZ) $(RIG_MODULE) $$(MODULES) $$(EXPORTER) \
+$(R)/initramfs.cpio: rig/initramfs.sh $(H)/rig/init $(BUSYBOX) $(VMLINUZ) $(RIG_MODULES) $$(MODULES) $$(EXPORTER) \
 		$$(HOST_PROGS)
 	printf '  %-8s %s\n' PACK $@
 	BUSYBOX=$(BUSYBOX) rig/initramfs.sh $(REL) $@ $(H)/rig/init $(HOST_PROGS)

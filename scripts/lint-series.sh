@@ -33,7 +33,7 @@ patches() {
 # compat.h is the one place that may ask for the kernel's version, which checkpatch
 # then takes for a constant on the wrong side.
 kernel_files() {
-	for f in exporter/*.[ch] rig/module/*.c $(find "$NEW_DIR" -name '*.[ch]' 2>/dev/null); do
+	for f in exporter/*.[ch] rig/module/*.[ch] $(find "$NEW_DIR" -name '*.[ch]' 2>/dev/null); do
 		case $f in
 		*/compat.h)	checkpatch --ignore LINUX_VERSION_CODE,CONSTANT_COMPARISON -f "$f" ;;
 		*)		checkpatch -f "$f" ;;

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * lookup - A module that calls gfn_to_pfn() and gfn_to_page(), as kvmgt does, gets refcounted pages
+ * only, each with a reference that kvm_release_*() puts, and nothing in a VM_IO or VM_PFNMAP VMA.
+ *
+ * Contract: 2, 8. Patched KVM does not even call the driver for such a VMA.
+ *
+ *	patched	 refuses all pages of a VM_IO or VM_PFNMAP VMA
+ *	unsafe	 (allow_unsafe_mappings=1) finds what stock finds
+ *	stock	 finds refcounted pages; with gfn_to_pfn() also PG_reserved pages and pfns without a
+ *		 struct page, to which it takes no reference
+ *
+ * None of them finds a tail page. The module is rig/module/rig_lookup.c.
+ *
+ * Seen to fail: a gfn_to_pfn() that accepts non-refcounted pfns; lookups without
+ * refcounted_page_only (unsafe), which find tail pages and put references that nobody took.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "rig/module/rig_lookup.h"
+#include "tests/lib/kit.h"
+
+static const char *const calls[RIG_LOOKUP_NR_CALLS] = {
+	[RIG_LOOKUP_PFN] = "gfn_to_pfn",
+	[RIG_LOOKUP_PFN_DIRTY] = "gfn_to_pfn, dirty",
+	[RIG_LOOKUP_PAGE] = "gfn_to_page",
+};
+
+/* One page of each buffer; "none" is what even stock KVM refuses. */
+static const struct place {
+	const char *name;
+	struct pfnmap_create spec;
+	uint32_t page;
+	enum { NONE, PFN_ONLY, REFCOUNTED } found;
+} places[] = {
+	/* clang-format off */
+	{ "single page", { .kind = PFNMAP_SINGLE, .pages = 4 }, 1, REFCOUNTED },
+	{ "page cache page", { .kind = PFNMAP_SHMEM, .pages = 4 }, 1, REFCOUNTED },
+	{ "first page of a non-compound chunk",
+	  { .kind = PFNMAP_NONCOMPOUND, .order = 2, .pages = 8 }, 4, REFCOUNTED },
+	{ "tail page of a non-compound chunk",
+	  { .kind = PFNMAP_NONCOMPOUND, .order = 2, .pages = 8 }, 5, NONE },
+	{ "head of a compound page",
+	  { .kind = PFNMAP_COMPOUND, .order = 2, .pages = 8 }, 4, REFCOUNTED },
+	{ "tail of a compound page",
+	  { .kind = PFNMAP_COMPOUND, .order = 2, .pages = 8 }, 5, NONE },
+	{ "reserved page", { .kind = PFNMAP_RESERVED, .pages = 4 }, 1, PFN_ONLY },
+	{ "device memory without struct page", { .kind = PFNMAP_BAR, .pages = 4 }, 1, PFN_ONLY },
+	{ "page of a VM_MIXEDMAP VMA", { .kind = PFNMAP_MIXED, .pages = 4 }, 1, REFCOUNTED },
+	/* clang-format on */
+};
+
+static bool closed; /* KVM refuses VM_IO and VM_PFNMAP VMAs */
+static int device;
+
+static struct rig_lookup look_up(struct vm *vm, enum rig_lookup_call call, uint64_t gpa)
+{
+	struct rig_lookup l = { .vm = vm->fd, .call = call, .gfn = gpa / KIT_PAGE };
+
+	if (ioctl(device, RIG_LOOKUP, &l))
+		tap_bail("RIG_LOOKUP: %s", strerror(errno));
+	return l;
+}
+
+static void test_place(const struct place *p, enum rig_lookup_call call)
+{
+	bool mixed = p->spec.kind == PFNMAP_MIXED;
+	bool expected = (mixed || !closed) && (p->found == REFCOUNTED ||
+					       (p->found == PFN_ONLY && call != RIG_LOOKUP_PAGE));
+	struct vm *vm = vm_create(0);
+	struct pfnmap_page *page;
+	struct buf b;
+
+	buf_open(&b, &p->spec);
+	buf_map(&b, KIT_RW);
+	page = &b.start[p->page];
+	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
+
+	/* First without a page table entry, then with one. */
+	for (int touched = 0; touched < 2; touched++) {
+		const char *what = touched ? ", touched before" : "";
+		uint64_t faults = buf_stats(&b).faults;
+		struct rig_lookup l;
+
+		l = look_up(vm, call, KIT_GPA + (uint64_t)p->page * KIT_PAGE);
+		tap_is(l.pfn, expected ? page->pfn : RIG_LOOKUP_NONE, "%s, %s%s: KVM %s", p->name,
+		       calls[call], what, expected ? "finds it" : "finds nothing");
+		/* An entry of a VM_MIXEDMAP VMA holds a reference of its own. */
+		tap_is(l.count, expected ? page->count + (p->found == REFCOUNTED) + mixed : 0,
+		       "%s, %s%s: it has %s", p->name, calls[call], what,
+		       expected && p->found == REFCOUNTED ? "one reference more" :
+							    "no reference to put");
+		tap_is(buf_stats(&b).faults - faults, !touched && (mixed || !closed),
+		       "%s, %s%s: the driver is %scalled", p->name, calls[call], what,
+		       !touched && (mixed || !closed) ? "" : "not ");
+		((volatile char *)b.map)[(size_t)p->page * KIT_PAGE] = 1;
+	}
+	vm_destroy(vm);
+	buf_end(&b, "%s, %s: counts are as before", p->name, calls[call]);
+}
+
+/* Memory of the process itself: any KVM finds it. */
+static void test_anon(enum rig_lookup_call call)
+{
+	struct vm *vm = vm_create(0);
+	struct rig_lookup l;
+	struct buf b;
+	int count;
+
+	buf_open_anon(&b, 1);
+	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
+	l = look_up(vm, call, KIT_GPA);
+	count = l.count;
+	tap_ok(l.pfn != RIG_LOOKUP_NONE && count > 1,
+	       "anonymous memory, %s: KVM finds it, with a reference (count %d)", calls[call],
+	       count);
+	l = look_up(vm, call, KIT_GPA);
+	tap_is(l.count, count, "anonymous memory, %s: and has put it", calls[call]);
+	l = look_up(vm, call, KIT_GPA + KIT_PAGE);
+	tap_is(l.pfn, RIG_LOOKUP_NONE, "no memslot, %s: KVM finds nothing", calls[call]);
+	vm_destroy(vm);
+	buf_close(&b);
+}
+
+int main(void)
+{
+	const char *param = getenv("KVM_ALLOW_UNSAFE_MAPPINGS");
+
+	closed = tap_kvm_patched() && !(param && *param == '1');
+	device = open(RIG_LOOKUP_PATH, O_RDWR | O_CLOEXEC);
+	if (device < 0)
+		tap_bail("%s: %s", RIG_LOOKUP_PATH, strerror(errno));
+	kit_start();
+	for (enum rig_lookup_call call = 0; call < RIG_LOOKUP_NR_CALLS; call++) {
+		test_anon(call);
+		for (size_t i = 0; i < ARRAY_SIZE(places); i++)
+			if (!buf_missing(&places[i].spec))
+				test_place(&places[i], call);
+	}
+	close(device);
+	return kit_finish();
+}
