@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Makes a thread wait in the middle of the kernel, so that tests can open the windows of races; see
+ * rig_hold.h.
+ *
+ * A probe's handler may not sleep, and the thread may hold spinlocks, so it spins. Kprobes at a
+ * function's entry use ftrace, which calls the handler with interrupts as the function was called.
+ */
+#include <linux/atomic.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/kallsyms.h>
+#include <linux/kprobes.h>
+#include <linux/kvm_host.h>
+#include <linux/miscdevice.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/slab.h>
+#include <linux/timekeeping.h>
+#include <linux/uaccess.h>
+
+#include "rig_hold.h"
+
+enum { IDLE, COUNTING, ARMED, HELD, GO, LATE };
+
+struct hold {
+	struct mutex lock;		/* serializes ioctls */
+	struct rig_hold_place place;
+	bool registered;
+	struct kprobe entry;
+	struct kretprobe ret;
+	pid_t tid;
+	atomic_t state;
+	atomic_t calls;
+};
+
+static bool called_by(const struct hold *h, unsigned long caller)
+{
+	char name[KSYM_SYMBOL_LEN], module[RIG_HOLD_NAME + 2];
+
+	if (!h->place.module[0])
+		return true;
+	sprint_symbol(name, caller);
+	snprintf(module, sizeof(module), "[%s]", h->place.module);
+	return strstr(name, module);
+}
+
+/* The thread is at the place. */
+static void reach(struct hold *h, unsigned long caller)
+{
+	u64 deadline;
+	int state = atomic_read_acquire(&h->state);
+
+	if (state == IDLE || !in_task() || READ_ONCE(h->tid) != task_pid_vnr(current) ||
+	    !called_by(h, caller))
+		return;
+
+	atomic_inc(&h->calls);
+	if (atomic_cmpxchg(&h->state, ARMED, HELD) != ARMED)
+		return;
+
+	deadline = ktime_get_mono_fast_ns() + RIG_HOLD_MAX_S * (u64)NSEC_PER_SEC;
+	while (atomic_read_acquire(&h->state) == HELD) {
+		if (ktime_get_mono_fast_ns() > deadline)
+			atomic_cmpxchg(&h->state, HELD, LATE);
+		cpu_relax();
+	}
+}
+
+static int at_entry(struct kprobe *probe, struct pt_regs *regs)
+{
+	reach(container_of(probe, struct hold, entry), regs_get_kernel_stack_nth(regs, 0));
+	return 0;
+}
+
+static struct hold *of_instance(struct kretprobe_instance *ri)
+{
+	return container_of(get_kretprobe(ri), struct hold, ret);
+}
+
+static int at_return(struct kretprobe_instance *ri, struct pt_regs *regs)
+{
+	reach(of_instance(ri), get_kretprobe_retaddr(ri));
+	return 0;
+}
+
+static int hold_set(struct hold *h, const void __user *arg)
+{
+	struct rig_hold_place place;
+	int err;
+
+	if (h->registered)
+		return -EBUSY;
+	if (copy_from_user(&place, arg, sizeof(place)))
+		return -EFAULT;
+	place.function[RIG_HOLD_NAME - 1] = '\0';
+	place.module[RIG_HOLD_NAME - 1] = '\0';
+	h->place = place;
+	if (place.at_return) {
+		h->ret.kp.symbol_name = h->place.function;
+		h->ret.handler = at_return;
+		h->ret.maxactive = 64;
+		err = register_kretprobe(&h->ret);
+	} else {
+		h->entry.symbol_name = h->place.function;
+		h->entry.pre_handler = at_entry;
+		err = register_kprobe(&h->entry);
+	}
+	h->registered = !err;
+	return err;
+}
+
+static int hold_arm(struct hold *h, pid_t tid, int state)
+{
+	if (!h->registered)
+		return -ENXIO;
+	if (atomic_read(&h->state) == HELD)
+		return -EBUSY;
+	atomic_set(&h->state, IDLE);
+	WRITE_ONCE(h->tid, tid);
+	atomic_set(&h->calls, 0);
+	atomic_set_release(&h->state, state);
+	return 0;
+}
+
+static int hold_state(struct hold *h, void __user *arg)
+{
+	struct rig_hold_state state = {
+		.held = atomic_read(&h->state) == HELD,
+		.calls = atomic_read(&h->calls),
+	};
+
+	return copy_to_user(arg, &state, sizeof(state)) ? -EFAULT : 0;
+}
+
+static int hold_go(struct hold *h)
+{
+	int old;
+
+	old = atomic_cmpxchg(&h->state, HELD, GO);
+	if (old == HELD)
+		return 0;
+	if (old == LATE)
+		return -ETIME;
+	/* The thread may be about to wait. */
+	if (atomic_cmpxchg(&h->state, ARMED, COUNTING) == HELD)
+		atomic_set(&h->state, GO);
+	return -ESRCH;
+}
+
+static bool mmu_locked(struct kvm *kvm)
+{
+	bool free = false;
+
+	if (write_trylock(&kvm->mmu_lock)) {
+		free = true;
+		write_unlock(&kvm->mmu_lock);
+	}
+	return !free;
+}
+
+static int hold_locked(int fd)
+{
+	struct file *file = fget(fd);
+	typeof(file_is_kvm) *is_kvm;
+	int ret = -EINVAL;
+
+	if (!file)
+		return -EBADF;
+	is_kvm = symbol_get(file_is_kvm);
+	if (is_kvm && is_kvm(file))
+		ret = mmu_locked(file->private_data);
+	if (is_kvm)
+		symbol_put(file_is_kvm);
+	fput(file);
+	return ret;
+}
+
+static long hold_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct hold *h = file->private_data;
+	void __user *ptr = (void __user *)arg;
+	long ret = -ENOTTY;
+
+	mutex_lock(&h->lock);
+	switch (cmd) {
+	case RIG_HOLD_SET:
+		ret = hold_set(h, ptr);
+		break;
+	case RIG_HOLD_ARM:
+		ret = hold_arm(h, arg, ARMED);
+		break;
+	case RIG_HOLD_COUNT:
+		ret = hold_arm(h, arg, COUNTING);
+		break;
+	case RIG_HOLD_STATE:
+		ret = hold_state(h, ptr);
+		break;
+	case RIG_HOLD_GO:
+		ret = hold_go(h);
+		break;
+	case RIG_HOLD_LOCKED:
+		ret = hold_locked(arg);
+		break;
+	}
+	mutex_unlock(&h->lock);
+	return ret;
+}
+
+static int hold_open(struct inode *inode, struct file *file)
+{
+	struct hold *h = kzalloc(sizeof(*h), GFP_KERNEL);
+
+	if (!h)
+		return -ENOMEM;
+	mutex_init(&h->lock);
+	file->private_data = h;
+	return 0;
+}
+
+static int hold_release(struct inode *inode, struct file *file)
+{
+	struct hold *h = file->private_data;
+
+	hold_go(h);
+	if (h->registered && h->place.at_return)
+		unregister_kretprobe(&h->ret);
+	else if (h->registered)
+		unregister_kprobe(&h->entry);
+	mutex_destroy(&h->lock);
+	kfree(h);
+	return 0;
+}
+
+static const struct file_operations hold_fops = {
+	.owner		= THIS_MODULE,
+	.open		= hold_open,
+	.release	= hold_release,
+	.unlocked_ioctl	= hold_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
+};
+
+static struct miscdevice hold_misc = {
+	.minor	= MISC_DYNAMIC_MINOR,
+	.name	= "rig_hold",
+	.fops	= &hold_fops,
+	.mode	= 0600,
+};
+module_misc_device(hold_misc);
+
+MODULE_DESCRIPTION("Makes a thread wait in the middle of the kernel");
+MODULE_LICENSE("GPL");
