@@ -63,6 +63,8 @@ void find_release(struct settings *s)
 		    len ? " of kernel " : "", s->wanted, s->build);
 	strcpy(s->release, newest);
 	host_files(s);
+	if (s->other_initramfs)
+		snprintf(s->initramfs, sizeof(s->initramfs), "%s", s->other_initramfs);
 }
 
 void make_logdir(const struct settings *s, const char *name, char *dir, size_t size)

@@ -18,6 +18,7 @@ struct settings {
 	const char *wanted; /* a release, or how one begins; "": any */
 	char release[80];   /* the one that find_release() chose */
 	char kernel[512], initramfs[512];
+	const char *other_initramfs; /* instead of the release's own, or NULL */
 	struct host_conf conf;
 	const char *params[MAX_PARAMS + 1]; /* module.param=value, NULL-terminated */
 	int n_params;

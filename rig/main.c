@@ -47,6 +47,8 @@ static const char usage_text[] =
 	"  --only, --group    run only these tests\n"
 	"  --quick            leave out stock KVM with shadow paging and with tdp_mmu=0\n"
 	"  --list             print the selected runs, and run nothing\n"
+	"  --stop             run no more tests after the first one that fails; needs --workers 1\n"
+	"  --initramfs FILE   boot this one instead of the kernel's build/RELEASE/initramfs.cpio\n"
 	"  --workers N        hosts at a time, at most 4 (default: one more than there are\n"
 	"                     processors)\n"
 	"  --name NAME        write test logs to build/logs/NAME-*, the counts of passed, failed and\n"
@@ -126,6 +128,8 @@ static void parse(int argc, char **argv, struct settings *s, struct arguments *a
 		{ "group", required_argument, NULL, 'g' },
 		{ "list", no_argument, NULL, 'l' },
 		{ "quick", no_argument, NULL, 'q' },
+		{ "stop", no_argument, NULL, 'S' },
+		{ "initramfs", required_argument, NULL, 'i' },
 		{ "workers", required_argument, NULL, 'w' },
 		{ "help", no_argument, NULL, '?' },
 		{ 0 },
@@ -177,6 +181,12 @@ static void parse(int argc, char **argv, struct settings *s, struct arguments *a
 		case 'q':
 			a->test.quick = true;
 			break;
+		case 'S':
+			a->test.stop = true;
+			break;
+		case 'i':
+			s->other_initramfs = optarg;
+			break;
 		case 'w':
 			if (!positive(optarg, &a->test.workers))
 				die("--workers %s: want a number of hosts", optarg);
@@ -188,6 +198,8 @@ static void parse(int argc, char **argv, struct settings *s, struct arguments *a
 	}
 	if (s->conf.icount && (s->conf.cpus > 1 || s->conf.multi))
 		die("--icount needs one processor and one thread");
+	if (a->test.stop && a->test.workers != 1)
+		die("--stop needs --workers 1");
 	a->words = argv + optind;
 	find_build(s);
 }

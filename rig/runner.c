@@ -54,6 +54,7 @@ struct runner {
 	long long deadline; /* or NEVER */
 	struct job *jobs;
 	int n, left_out;
+	bool stop;
 	struct shared *shared;
 
 	/* the running host, if any, and what is loaded into it */
@@ -589,8 +590,12 @@ static void work(struct runner *r)
 	int first, n, i;
 
 	while ((n = take_jobs(r, &first)))
-		for (i = first; i < first + n; i++)
+		for (i = first; i < first + n && i < r->n; i++) {
 			do_job(r, &r->jobs[i], &r->shared->results[i]);
+			/* Nobody else has taken jobs: there is one worker. */
+			if (r->stop && r->shared->results[i].verdict == FAILED)
+				r->n = i + 1;
+		}
 	stop_host(r);
 }
 
@@ -659,6 +664,7 @@ static int run_selected(struct runner *r, const struct test_run *run)
 	long long start = now_ms();
 	const struct settings *s = r->s;
 
+	r->stop = run->stop;
 	make_logdir(s, run->name, r->logdir, sizeof(r->logdir));
 	r->deadline = s->timeout_s ? start + s->timeout_s * 1000LL : NEVER;
 	r->shared = mmap(NULL, sizeof(*r->shared) + r->n * sizeof(r->shared->results[0]),

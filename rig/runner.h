@@ -11,6 +11,7 @@ struct test_run {
 	const char *name; /* of the logs, the counts and the results */
 	bool list;	  /* only print the tests */
 	bool quick;	  /* leave out stock KVM without the TDP MMU */
+	bool stop;	  /* at the first test that fails; needs workers to be 1 */
 	int workers;	  /* hosts at a time, at most 4; 0: one more than there are processors */
 };
 
