@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The rig command: runs tests, a program or a shell in an emulated host. */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "rig/judge.h"
 #include "rig/launch.h"
@@ -185,6 +187,8 @@ static void parse(int argc, char **argv, struct settings *s, struct arguments *a
 			a->test.stop = true;
 			break;
 		case 'i':
+			if (access(optarg, R_OK))
+				die("--initramfs %s: %s", optarg, strerror(errno));
 			s->other_initramfs = optarg;
 			break;
 		case 'w':

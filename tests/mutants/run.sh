@@ -118,6 +118,8 @@ state() {
 
 # The table, of all results that are not outdated.
 write_table() {
+	echo "$REL, $SOURCE_VERSION; $(qemu-system-x86_64 --version | head -n 1 | cut -d ' ' -f 1-4); $(date +%F)"
+	echo
 	echo "| mutant | undoes | what is wrong | killed by | failed check |"
 	echo "| --- | --- | --- | --- | --- |"
 	for file in $all; do

@@ -52,4 +52,9 @@ ok 'the last line counts them all' \
 	[ "$(tail -n 1 "$work/out")" = '3 passed, 17 failed, 2 skipped' ]
 ok 'the counts are left in a file' [ "$(cat "$BUILD/logs/rig-self.counts")" = '3 17 2' ]
 ok 'the exit status says that tests failed' [ "$status" = 1 ]
+
+run "$BUILD/bin/rig" test --kernel "$REL" --name rig-self --only good,fail,short --workers 1 --stop \
+	--initramfs "$BUILD/$REL/initramfs.cpio" tests/rig/misbehave.table
+ok 'with --stop, the first failure is the end' test "$status" -eq 1 -a \
+	"$(tail -n 1 "$work/out")" = '1 passed, 1 failed'
 plan "$number"

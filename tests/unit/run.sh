@@ -69,8 +69,12 @@ ok 'rig with a device that is too long' rig 2 'too long' test --device "$(printf
 	tests/amd.table
 ok 'rig test --group with an unknown name' rig 2 'no group "memslto"' \
 	test --list --group memslot,memslto tests/amd.table
+ok 'rig test --stop with several hosts' rig 2 'stop needs --workers 1' \
+	test --stop --list tests/amd.table
+ok 'rig test with a missing initramfs' rig 2 'No such file' test --initramfs /nowhere tests/amd.table
 ok 'rig with all options' rig 0 '^patched +tdp +slots$' test --list --param kvm-amd.npt=0 \
-	--mem 512 --cpus 1 --icount --device e1000 --timeout 10 --name x --workers 3 \
+	--mem 512 --cpus 1 --icount --device e1000 --timeout 10 --name x --workers 1 --stop \
+	--initramfs /dev/null \
 	--group memslot --kvm patched --paging tdp tests/amd.table
 ok 'rig run without a program' rig 2 'no program' run
 ok 'rig matrix without results' rig 2 'want OUTPUT RESULTS' matrix /dev/null

@@ -1,0 +1,83 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# Proves that all mutants of tests/mutants fit the series: each applies exactly, and names what it is
+# about and tests that exist; and that each patch of the series has one.
+set -eu
+# shellcheck source=tests/build/lib.sh
+. tests/build/lib.sh
+# shellcheck source=tests/mutants/lib.sh
+. tests/mutants/lib.sh
+plan 5
+
+# Patches without a mutant: 0015 prints a line that no test reads, and 0002 of 6.1 is for asynchronous
+# page faults, which no test has.
+case $series in
+6.1) without='0002 0015' ;;
+*) without='0015' ;;
+esac
+
+files=$(mutants "$series")
+
+# silent CMD...: CMD has nothing to say.
+silent() {
+	run "$@"
+	passes_silently
+}
+
+heads() {
+	awk '
+		function end() {
+			if (file && !(licence && bug && number && kernels && test))
+				print file ": lacks a line of the head, or has a wrong one"
+		}
+		FNR == 1 {
+			end()
+			file = FILENAME
+			bug = number = kernels = test = 0
+			licence = $0 == "SPDX-License-Identifier: GPL-2.0-only"
+			head = 1
+		}
+		/^---/ { head = 0 }
+		head && /^Bug: [A-Za-z].*[.]$/ { bug++ }
+		head && /^Patch: [0-9 ]+$/ { number++ }
+		head && /^Kernels: [0-9. ]+$/ { kernels++ }
+		head && /^Test: [a-z]+ [a-z0-9_]+ [a-z0-9_]+$/ { test++ }
+		END { end() }' tests/mutants/*.patch
+}
+
+one_file_each() {
+	for file in $files; do
+		mutant_name "$file"
+	done | sort | uniq -d
+}
+
+# Ask once about each run of a test.
+named_tests() {
+	sed -n 's/^Test: //p' tests/mutants/*.patch | sort -u | while read -r table test paging; do
+		build/bin/rig test --list --kvm patched --paging "$paging" --only "$test" \
+			"tests/$table.table" >/dev/null 2>&1 || echo "no such run: $table $test $paging"
+	done
+}
+
+applied() {
+	for file in $files; do
+		patch -d "build/$rel/kvm" -p1 --fuzz=0 --force --dry-run --input="$top/$file" >/dev/null 2>&1 ||
+			echo "$file does not apply"
+	done
+}
+
+# Each patch is undone by a mutant, and what a mutant undoes is a patch.
+covered() {
+	for file in $files; do
+		field Patch "$file" | tr ' ' '\n'
+	done | sort -u >"$work/undone"
+	# shellcheck disable=SC2086 # words
+	printf '%s\n' $without | sort - "$work/undone" >"$work/expected"
+	find "kvm/series/$series" -name '*.patch' | sed 's|.*/||; s/-.*//' | sort | diff - "$work/expected"
+}
+
+ok 'each mutant says what it is' silent heads
+ok 'and has one file for this kernel' silent one_file_each
+ok 'the tests that it names exist' silent named_tests
+ok 'it applies to the series without fuzz' silent applied
+ok 'each patch of the series has one' silent covered
