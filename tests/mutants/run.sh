@@ -127,7 +127,7 @@ write_table() {
 		[ "$(sed -n 1p "$result" 2>/dev/null)" = "$(state "$file")" ] || continue
 		printf '| %s | %s | %s | %s | %s |\n' "$(mutant_name "$file")" "$(field Patch "$file")" \
 			"$(field Bug "$file")" "$(sed -n 2p "$result")" \
-			"$(sed -n 's/|/\\|/g; 3p' "$result")"
+			"$(sed -n 's/^not ok [0-9]* - //; s/^\[ *[0-9.]*\] //; s,[^ ]*/tree/,,; s/|/\\|/g; 3p' "$result")"
 	done
 }
 
