@@ -48,6 +48,7 @@ CHECK_PARTS := check-unit $(call on_all,check-rig) $(call on_all,check-build) ch
 at_once = $(1)@$(subst $(empty) $(empty),$(comma),$(strip $(2)))
 CI_PARTS = $(CHECK_PARTS) \
 	$(call at_once,check-intel,$(KERNELS)) $(if $(I386_KERNEL),check-rig@$(I386_KERNEL),check-i386) \
+	$(call at_once,check-selftests,$(KERNELS)) \
 	$(call at_once,check-symbols,$(OTHERS)) $(call at_once,check-rig,$(filter-out %-rt,$(OTHERS))) \
 	$(call at_once,check-intel,$(filter %-rt,$(OTHERS))) \
 	check-deb $(call at_once,check-install,$(KERNELS)) lint \

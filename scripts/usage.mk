@@ -9,15 +9,15 @@ no_target = $(if $(findstring /,$(1)),,$(filter-out $(TARGETS),$(1)))
 $(foreach g,$(GOALS),$(if $(call no_target,$(g)),$(error unknown target '$(g)': "make help" lists them)))
 
 # Those of any build; they may be empty.
-ANY_VARIABLES := AR B CC CFLAGS CXX INSTALL LDFLAGS MAKEFLAGS OBJCOPY PKG_CONFIG V WERROR
+ANY_VARIABLES := AR B CC CFLAGS CXX INSTALL LDFLAGS MAKEFLAGS MORE OBJCOPY PKG_CONFIG V WERROR
 
 # The others, and the targets that each is for. Variables of the environment are not looked at.
-RIG_TARGETS := check-rig check-intel check-i386
+RIG_TARGETS := check-rig check-intel check-i386 check-selftests
 NO_KERNEL_TARGETS := help tool deb check-unit fuzz check-deb check-i386 lint format install uninstall clean
 for_KERNEL := $(filter-out $(NO_KERNEL_TARGETS),$(TARGETS))
-for_ONLY := $(RIG_TARGETS) check-install fuzz
+for_ONLY := $(RIG_TARGETS) check-install fuzz mutants
 for_GROUP := $(RIG_TARGETS)
-for_VARIANT := $(RIG_TARGETS)
+for_VARIANT := $(RIG_TARGETS) torture
 for_QUICK := $(RIG_TARGETS)
 for_CORE := check-install ci-full
 for_STOCK := shell
@@ -25,7 +25,12 @@ for_FOR := deps
 for_DEPS_KERNELS := deps
 for_UPDATE := deps
 for_RUNS := fuzz
-for_SECONDS := fuzz
+for_SECONDS := fuzz torture
+for_SEED := torture
+for_OPS := torture
+for_TRIES := torture
+for_PAGING := torture
+for_MULTI := torture
 for_SERIES_DIR := $(for_KERNEL)
 for_NEW_DIR := $(for_KERNEL)
 VARIABLES := $(patsubst for_%,%,$(sort $(filter for_%,$(.VARIABLES))))
@@ -36,9 +41,12 @@ values_FOR := demo check ci
 values_CORE := 1
 values_STOCK := 1
 values_UPDATE := 1
+values_PAGING := tdp tdp_mmu0 shadow
+values_MULTI := 1
 values_V := 1
 # Lists of names use commas.
-ONE_WORD := KERNEL ONLY GROUP VARIANT CORE STOCK FOR UPDATE SERIES_DIR NEW_DIR V
+ONE_WORD := KERNEL ONLY GROUP VARIANT CORE STOCK FOR UPDATE SERIES_DIR NEW_DIR V \
+	RUNS SECONDS SEED OPS TRIES PAGING MULTI
 
 command_line := $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v)))
 $(foreach v,$(filter-out $(VARIABLES) $(ANY_VARIABLES),$(command_line)), \
