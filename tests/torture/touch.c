@@ -226,6 +226,7 @@ static void judge(struct try *t)
 	struct history *slot = &world.slot;
 	struct view view = foresee(t->p, t->from, t->p->history.now, slot, t->slot_from, slot->now,
 				   t->touch, t->page);
+	bool foreseen;
 
 	outcomes[__builtin_ctz(t->out)]++;
 	/* Changes that came while they were looked at may have replaced the first ones. */
@@ -239,20 +240,20 @@ static void judge(struct try *t)
 			violated(INV_READ, "read of page %u: poison", t->page);
 		return;
 	}
-	if (!(t->out & view.foreseen)) {
+	foreseen = t->out & view.foreseen;
+	if (!foreseen)
 		violated(INV_OUTCOME, "vCPU %u, %s of page %u of %s%s: %s, foreseen %#x",
 			 t->r->number, touch_names[t->touch], t->page, where(&view),
 			 view.stable ? "" : ", which changes", describe(t), view.foreseen);
-		return;
-	}
-	if (t->out == OUT_DONE)
+	else if (t->out == OUT_DONE)
 		done_touches[t->touch]++;
 	if (t->touch == TOUCH_PREFAULT)
 		return;
 	if (t->touch == TOUCH_READ || t->touch == TOUCH_EXEC) {
-		if (t->out == OUT_DONE)
+		if (foreseen && t->out == OUT_DONE)
 			check_read(t, &view);
 	} else {
+		/* Also after what was not foreseen, since a loop may have stored before that. */
 		check_store(t, &view);
 	}
 }
