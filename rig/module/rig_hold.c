@@ -97,13 +97,17 @@ static int hold_set(struct hold *h, const void __user *arg)
 	place.module[RIG_HOLD_NAME - 1] = '\0';
 	h->place = place;
 	if (place.at_return) {
-		h->ret.kp.symbol_name = h->place.function;
-		h->ret.handler = at_return;
-		h->ret.maxactive = 64;
+		h->ret = (struct kretprobe){
+			.kp.symbol_name = h->place.function,
+			.handler = at_return,
+			.maxactive = 64,
+		};
 		err = register_kretprobe(&h->ret);
 	} else {
-		h->entry.symbol_name = h->place.function;
-		h->entry.pre_handler = at_entry;
+		h->entry = (struct kprobe){
+			.symbol_name = h->place.function,
+			.pre_handler = at_entry,
+		};
 		err = register_kprobe(&h->entry);
 	}
 	h->registered = !err;
@@ -112,11 +116,15 @@ static int hold_set(struct hold *h, const void __user *arg)
 
 static int hold_arm(struct hold *h, pid_t tid, int state)
 {
+	int old;
+
 	if (!h->registered)
 		return -ENXIO;
-	if (atomic_read(&h->state) == HELD)
-		return -EBUSY;
-	atomic_set(&h->state, IDLE);
+	do {
+		old = atomic_read(&h->state);
+		if (old == HELD)
+			return -EBUSY;
+	} while (atomic_cmpxchg(&h->state, old, IDLE) != old);
 	WRITE_ONCE(h->tid, tid);
 	atomic_set(&h->calls, 0);
 	atomic_set_release(&h->state, state);
@@ -135,17 +143,14 @@ static int hold_state(struct hold *h, void __user *arg)
 
 static int hold_go(struct hold *h)
 {
-	int old;
+	int old = atomic_cmpxchg(&h->state, ARMED, COUNTING);
 
-	old = atomic_cmpxchg(&h->state, HELD, GO);
+	/* The thread waits, or it goes on by itself at this moment. */
+	if (old == HELD)
+		old = atomic_cmpxchg(&h->state, HELD, GO);
 	if (old == HELD)
 		return 0;
-	if (old == LATE)
-		return -ETIME;
-	/* The thread may be about to wait. */
-	if (atomic_cmpxchg(&h->state, ARMED, COUNTING) == HELD)
-		atomic_set(&h->state, GO);
-	return -ESRCH;
+	return old == LATE ? -ETIME : -ESRCH;
 }
 
 static bool mmu_locked(struct kvm *kvm)
