@@ -435,7 +435,13 @@ static void do_place(struct vmm *m, enum op_kind kind, struct place *p, uint64_t
 		replace_pages(p, false, r);
 		break;
 	case OP_FREE:
-		replace_pages(p, true, r);
+		/*
+		 * KVM, stock as well, looks ordinary memory up in the background if the VM has an
+		 * interrupt controller. It forgets there that the lookup failed, and the guest
+		 * repeats the access as long as the pages are gone.
+		 */
+		if (s.blob->pfnmap || !world.irqchip)
+			replace_pages(p, true, r);
 		break;
 	case OP_REFUSE:
 		refuse(p, r);

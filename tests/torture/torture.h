@@ -213,6 +213,7 @@ struct world {
 	pthread_mutex_t vm_lock; /* of those who change the VM, its memslots or its vCPUs */
 	struct vm *vm;
 	uint32_t slot_flags;
+	bool irqchip; /* in the kernel, as the VM has it; the same in all VMs of this world */
 	struct runner runners[NR_VCPUS];
 	struct vmm vmms[NR_VMMS];
 	atomic_bool halt; /* vCPUs stop touching */

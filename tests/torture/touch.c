@@ -310,7 +310,8 @@ void vm_begin(void)
 						VCPU_REAL };
 	uint64_t x = hash(world.seed, 0x766d);
 
-	world.vm = vm_create(x & 1 ? VM_IRQCHIP : 0);
+	world.irqchip = x & 1;
+	world.vm = vm_create(world.irqchip ? VM_IRQCHIP : 0);
 	world.slot_flags = 0;
 	VMM_MUST(vm_slot_set(world.vm, KIT_SLOT, KIT_GPA, WINDOW_SIZE, world.window, 0));
 	history_add_slot(&world.slot, SLOT_RW);
