@@ -191,7 +191,7 @@ static void test(int dev, uint64_t size, uint64_t align, uint64_t stride, const 
 		.v = vcpu_create(vm, kit_mode()),
 	};
 	char *room = mmap(NULL, size + align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	char *at = (char *)(((uintptr_t)room + align - 1) & ~(align - 1));
+	char *at = room + (-(uintptr_t)room & (align - 1));
 
 	if (room == MAP_FAILED ||
 	    mmap(at, size, KIT_RW, MAP_SHARED | MAP_FIXED, dev, (off_t)bar.offset) != at)
