@@ -22,8 +22,6 @@ selftests: $(SELFTESTS).built
 # groups only.
 SELFTESTS_QUICK := memory,nested
 check-selftests: SMOKE :=
-# "make ci" runs what is about memory.
-check-selftests: GROUP := $(or $(GROUP),$(if $(QUICK),memory$(comma)nested))
 check-selftests: GROUP := $(or $(GROUP),$(if $(QUICK),$(SELFTESTS_QUICK)))
 check-selftests: selftests initramfs programs
 	$(if $(filter i386,$(ARCH))$(filter %-rt,$(NAME)),echo "the selftests need a 64-bit AMD host" >&2; exit 1)
