@@ -24,6 +24,7 @@ for_STOCK := shell
 for_FOR := deps
 for_DEPS_KERNELS := deps
 for_UPDATE := deps
+for_VERSION := deb
 for_RUNS := fuzz
 for_SECONDS := fuzz torture
 for_SEED := torture
