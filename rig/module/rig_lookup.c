@@ -3,8 +3,8 @@
  * Calls KVM's lookups for other modules, gfn_to_pfn() and gfn_to_page(), which nothing else in the
  * emulated host calls.
  *
- * KVM is loaded and removed while this module stays. So it takes each function when it needs it; an
- * open file of a VM keeps KVM from being removed.
+ * KVM is loaded and removed while this module stays. So each call finds the functions anew, and
+ * holds a reference to one of them until its end, which keeps KVM from being removed.
  */
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -16,7 +16,7 @@
 
 #include "rig_lookup.h"
 
-/* A function of KVM, or NULL without KVM. */
+/* A function of KVM, or NULL. Call it only as long as KVM cannot go away. */
 static void *kvm_function(const char *name)
 {
 	void *function = __symbol_get(name);
@@ -26,65 +26,79 @@ static void *kvm_function(const char *name)
 	return function;
 }
 
-static void look_up_pfn(struct kvm *kvm, struct rig_lookup *l)
+static int look_up_pfn(struct kvm *kvm, struct rig_lookup *l)
 {
 	typeof(gfn_to_pfn) *to_pfn = kvm_function("gfn_to_pfn");
 	typeof(kvm_release_pfn_clean) *release;
-	kvm_pfn_t pfn = to_pfn(kvm, l->gfn);
+	kvm_pfn_t pfn;
 
-	if (is_error_noslot_pfn(pfn))
-		return;
-	l->pfn = pfn;
-	if (pfn_valid(pfn))
-		l->count = page_ref_count(pfn_to_page(pfn));
 	if (l->call == RIG_LOOKUP_PFN_DIRTY)
 		release = kvm_function("kvm_release_pfn_dirty");
 	else
 		release = kvm_function("kvm_release_pfn_clean");
+	if (!to_pfn || !release)
+		return -ENOENT;
+
+	pfn = to_pfn(kvm, l->gfn);
+	if (is_error_noslot_pfn(pfn))
+		return 0;
+	l->pfn = pfn;
+	if (pfn_valid(pfn))
+		l->count = page_ref_count(pfn_to_page(pfn));
 	release(pfn);
+	return 0;
 }
 
-static void look_up_page(struct kvm *kvm, struct rig_lookup *l)
+static int look_up_page(struct kvm *kvm, struct rig_lookup *l)
 {
 	typeof(gfn_to_page) *to_page = kvm_function("gfn_to_page");
-	typeof(kvm_release_page_clean) *release;
-	struct page *page = to_page(kvm, l->gfn);
+	typeof(kvm_release_page_clean) *release = kvm_function("kvm_release_page_clean");
+	struct page *page;
 
+	if (!to_page || !release)
+		return -ENOENT;
+
+	page = to_page(kvm, l->gfn);
 	if (is_error_page(page))
-		return;
+		return 0;
 	l->pfn = page_to_pfn(page);
 	l->count = page_ref_count(page);
-	release = kvm_function("kvm_release_page_clean");
 	release(page);
+	return 0;
 }
 
-static int look_up(struct rig_lookup *l)
+static int look_up_in(struct kvm *kvm, struct rig_lookup *l)
 {
-	typeof(file_is_kvm) *is_kvm = kvm_function("file_is_kvm");
-	struct file *file = fget(l->vm);
-	int err = -EINVAL;
-	struct kvm *kvm;
-	int idx;
+	int err, idx;
 
-	if (!file)
-		return -EBADF;
-	if (!is_kvm || !is_kvm(file) || l->call >= RIG_LOOKUP_NR_CALLS)
-		goto put;
-
-	kvm = file->private_data;
 	if (kvm->mm != current->mm)
-		goto put;
+		return -EINVAL;
 
 	l->pfn = RIG_LOOKUP_NONE;
 	l->count = 0;
 	idx = srcu_read_lock(&kvm->srcu);
 	if (l->call == RIG_LOOKUP_PAGE)
-		look_up_page(kvm, l);
+		err = look_up_page(kvm, l);
 	else
-		look_up_pfn(kvm, l);
+		err = look_up_pfn(kvm, l);
 	srcu_read_unlock(&kvm->srcu, idx);
-	err = 0;
-put:
+	return err;
+}
+
+static int look_up(struct rig_lookup *l)
+{
+	struct file *file = fget(l->vm);
+	typeof(file_is_kvm) *is_kvm;
+	int err = -EINVAL;
+
+	if (!file)
+		return -EBADF;
+	/* This keeps KVM, whatever the file is. */
+	is_kvm = symbol_get(file_is_kvm);
+	if (is_kvm && is_kvm(file) && l->call < RIG_LOOKUP_NR_CALLS)
+		err = look_up_in(file->private_data, l);
+	if (is_kvm)
+		symbol_put(file_is_kvm);
 	fput(file);
 	return err;
 }

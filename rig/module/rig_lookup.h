@@ -28,7 +28,10 @@ struct rig_lookup {
 	__u32 reserved;
 };
 
-/* Look a gfn up, and release what was found. EBADF, EINVAL: no VM, or no such call. */
+/*
+ * Look a gfn up, and release what was found. EBADF, EINVAL: no VM of the process, or no such call.
+ * ENOENT: this KVM lacks the function.
+ */
 #define RIG_LOOKUP _IOWR(0xba, 0, struct rig_lookup)
 
 #endif
