@@ -23,6 +23,17 @@
 
 enum { IDLE, COUNTING, ARMED, HELD, GO, LATE };
 
+/*
+ * One word has a hold's state (4 bits), its generation (32 bits) and, on top because they may
+ * overflow, the calls counted in it (28 bits). So no thread counts or waits for another
+ * RIG_HOLD_ARM than the one that it has looked at.
+ */
+#define STATE(word)		((int)((word) & 0xf))
+#define GENERATION(word)	((u32)((word) >> 4))
+#define CALLS(word)		((u32)((u64)(word) >> 36))
+#define NEW_WORD(generation)	((s64)(u32)(generation) << 4)	/* IDLE, no calls */
+#define ONE_CALL		BIT_ULL(36)
+
 struct hold {
 	struct mutex lock;		/* serializes ioctls */
 	struct rig_hold_place place;
@@ -30,9 +41,13 @@ struct hold {
 	struct kprobe entry;
 	struct kretprobe ret;
 	pid_t tid;
-	atomic_t state;
-	atomic_t calls;
+	atomic64_t word;
 };
+
+static s64 with_state(s64 word, int state)
+{
+	return word - STATE(word) + state;
+}
 
 static bool called_by(const struct hold *h, unsigned long caller)
 {
@@ -45,24 +60,32 @@ static bool called_by(const struct hold *h, unsigned long caller)
 	return strstr(name, module);
 }
 
-/* The thread is at the place. */
+/* The thread is at the place. With interrupts off it is counted, but does not wait. */
 static void reach(struct hold *h, unsigned long caller)
 {
+	s64 word = atomic64_read_acquire(&h->word), next;
+	u32 generation = GENERATION(word);
 	u64 deadline;
-	int state = atomic_read_acquire(&h->state);
+	bool wait;
 
-	if (state == IDLE || !in_task() || READ_ONCE(h->tid) != task_pid_vnr(current) ||
+	if (STATE(word) == IDLE || !in_task() || READ_ONCE(h->tid) != task_pid_vnr(current) ||
 	    !called_by(h, caller))
 		return;
 
-	atomic_inc(&h->calls);
-	if (atomic_cmpxchg(&h->state, ARMED, HELD) != ARMED)
+	do {
+		if (GENERATION(word) != generation)
+			return;
+		wait = STATE(word) == ARMED && !irqs_disabled();
+		next = with_state(word, wait ? HELD : STATE(word)) + ONE_CALL;
+	} while (!atomic64_try_cmpxchg(&h->word, &word, next));
+	if (!wait)
 		return;
 
+	/* Nobody counts meanwhile, so any other word means that the thread was let go. */
 	deadline = ktime_get_mono_fast_ns() + RIG_HOLD_MAX_S * (u64)NSEC_PER_SEC;
-	while (atomic_read_acquire(&h->state) == HELD) {
+	while (atomic64_read_acquire(&h->word) == next) {
 		if (ktime_get_mono_fast_ns() > deadline)
-			atomic_cmpxchg(&h->state, HELD, LATE);
+			atomic64_cmpxchg(&h->word, next, with_state(next, LATE));
 		cpu_relax();
 	}
 }
@@ -114,28 +137,29 @@ static int hold_set(struct hold *h, const void __user *arg)
 	return err;
 }
 
+/* A new generation, which is idle until it has its thread. */
 static int hold_arm(struct hold *h, pid_t tid, int state)
 {
-	int old;
+	s64 old = atomic64_read(&h->word), next;
 
 	if (!h->registered)
 		return -ENXIO;
 	do {
-		old = atomic_read(&h->state);
-		if (old == HELD)
+		if (STATE(old) == HELD)
 			return -EBUSY;
-	} while (atomic_cmpxchg(&h->state, old, IDLE) != old);
+		next = NEW_WORD(GENERATION(old) + 1);
+	} while (!atomic64_try_cmpxchg(&h->word, &old, next));
 	WRITE_ONCE(h->tid, tid);
-	atomic_set(&h->calls, 0);
-	atomic_set_release(&h->state, state);
+	atomic64_set_release(&h->word, with_state(next, state));
 	return 0;
 }
 
 static int hold_state(struct hold *h, void __user *arg)
 {
+	s64 word = atomic64_read(&h->word);
 	struct rig_hold_state state = {
-		.held = atomic_read(&h->state) == HELD,
-		.calls = atomic_read(&h->calls),
+		.held = STATE(word) == HELD,
+		.calls = CALLS(word),
 	};
 
 	return copy_to_user(arg, &state, sizeof(state)) ? -EFAULT : 0;
@@ -143,14 +167,16 @@ static int hold_state(struct hold *h, void __user *arg)
 
 static int hold_go(struct hold *h)
 {
-	int old = atomic_cmpxchg(&h->state, ARMED, COUNTING);
+	s64 word = atomic64_read(&h->word);
+	int next;
 
-	/* The thread waits, or it goes on by itself at this moment. */
-	if (old == HELD)
-		old = atomic_cmpxchg(&h->state, HELD, GO);
-	if (old == HELD)
-		return 0;
-	return old == LATE ? -ETIME : -ESRCH;
+	/* Meanwhile the thread may call, begin to wait, or go on by itself. */
+	do {
+		if (STATE(word) != ARMED && STATE(word) != HELD)
+			return STATE(word) == LATE ? -ETIME : -ESRCH;
+		next = STATE(word) == HELD ? GO : COUNTING;
+	} while (!atomic64_try_cmpxchg(&h->word, &word, with_state(word, next)));
+	return next == GO ? 0 : -ESRCH;
 }
 
 static bool mmu_locked(struct kvm *kvm)

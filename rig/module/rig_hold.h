@@ -6,6 +6,9 @@
  * Each open file is one place. The thread waits on its CPU, with interrupts on, whatever locks it
  * holds. So nobody may run on the same CPU, and nobody may wait for a lock of the thread
  * before RIG_HOLD_GO. After RIG_HOLD_MAX_S the thread goes on by itself, and RIG_HOLD_GO fails.
+ *
+ * A call with interrupts off counts, but the thread waits in a later one. Where a probe cannot use
+ * ftrace, it enters through int3, where in_task() is false: then no call counts or waits.
  */
 #ifndef RIG_HOLD_H
 #define RIG_HOLD_H
@@ -19,7 +22,7 @@
 
 struct rig_hold_place {
 	char function[RIG_HOLD_NAME];	/* its name in /proc/kallsyms */
-	char module[RIG_HOLD_NAME];	/* if not empty: only calls by this module */
+	char module[RIG_HOLD_NAME];	/* if not empty: only calls by this module, see below */
 	__u32 at_return;		/* wait when it returns, not when it is called */
 	__u32 reserved;
 };
@@ -31,7 +34,8 @@ struct rig_hold_state {
 
 /*
  * Set the place of this file, once. EBUSY: it has one; ENOENT: no such function; EINVAL: the kernel
- * cannot probe it.
+ * cannot probe it. Name no module if another file waits for the return from the same function: it
+ * replaces the return address, which tells the caller.
  */
 #define RIG_HOLD_SET	_IOW(0xbb, 0, struct rig_hold_place)
 
