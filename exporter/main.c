@@ -772,7 +772,6 @@ static int look(void __user *arg)
 	struct mm_struct *mm = current->mm;
 	struct vm_area_struct *vma;
 	struct pfnmap_look look;
-	unsigned long pfn;
 	int err = -EINVAL;
 
 	if (copy_from_user(&look, arg, sizeof(look)))
@@ -781,12 +780,11 @@ static int look(void __user *arg)
 	mmap_read_lock(mm);
 	vma = vma_lookup(mm, look.address);
 	if (vma && vma->vm_flags & (VM_IO | VM_PFNMAP))
-		err = pfn_of_entry(vma, look.address, &pfn) ? -ENXIO : 0;
+		err = describe_entry(vma, look.address, &look.page) ? -ENXIO : 0;
 	mmap_read_unlock(mm);
 	if (err)
 		return err;
 
-	pfn_describe(pfn, &look.page);
 	return copy_to_user(arg, &look, sizeof(look)) ? -EFAULT : 0;
 }
 
