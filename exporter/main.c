@@ -776,6 +776,8 @@ static int look(void __user *arg)
 
 	if (copy_from_user(&look, arg, sizeof(look)))
 		return -EFAULT;
+	if (look.address != (unsigned long)look.address)
+		return -EINVAL;
 
 	mmap_read_lock(mm);
 	vma = vma_lookup(mm, look.address);

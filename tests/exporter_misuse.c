@@ -97,7 +97,7 @@ static void make_pointers(void)
 	static struct buf refused;
 	uint8_t *two = anon(KIT_RW, 2);
 
-	pointers[KERNEL] = (void *)(uintptr_t)(INTPTR_MIN | 0x1000);
+	pointers[KERNEL] = (void *)(~(UINTPTR_MAX >> 2) | 0x1000);
 	pointers[TOP] = (void *)(UINTPTR_MAX - 3);
 	/* Below the program, where mmap() puts nothing by itself. */
 	pointers[UNMAPPED] = (void *)0x10000;
@@ -234,6 +234,7 @@ static void calls_with_pointers(int fd, enum state state, const struct view *bef
 static void calls_with_values(int fd, enum state state, const struct view *before)
 {
 	bool none = !(IN(state) & HAS_PAGES);
+	struct pfnmap_look at = { 0 };
 	int bad = 0, n = 0;
 
 	for (size_t i = 0; i < COUNT(with_value); i++)
@@ -258,14 +259,18 @@ static void calls_with_values(int fd, enum state state, const struct view *befor
 			     none && !huge ? ENXIO : EINVAL, "REPORT", "range", i);
 	}
 	for (int i = 0; i < NR_POINTERS; i++) {
-		struct pfnmap_look at = { .address = (uintptr_t)pointers[i] };
-
 		if (i == REFUSED)
 			continue;
+		at.address = (uintptr_t)pointers[i];
 		bad += wrong(fd, before, PFNMAP_LOOK, (unsigned long)(uintptr_t)&at, EINVAL,
 			     "LOOK at", pointer_names[i], 0);
 		n++;
 	}
+	/* Cut to a pointer of 32 bits, it is the address of the buffer of REFUSED. */
+	at.address = (uintptr_t)pointers[REFUSED] | 1ull << 63;
+	bad += wrong(fd, before, PFNMAP_LOOK, (unsigned long)(uintptr_t)&at, EINVAL, "LOOK at",
+		     "an address of 64 bits", 0);
+	n++;
 	tap_is(bad, 0, "%s: EINVAL for %d wrong values", state_names[state], n);
 }
 
