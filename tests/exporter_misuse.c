@@ -137,9 +137,10 @@ static const struct {
 	{ "FREE", PFNMAP_FREE, 2, 0 },
 	{ "REFUSE", PFNMAP_REFUSE, PFNMAP_NR_REFUSES, 0 },
 	{ "HOLD", PFNMAP_HOLD, PFNMAP_NR_HOLDS, PFNMAP_HOLD_MS(1) - 1 },
+	{ "HOLD", PFNMAP_HOLD, PFNMAP_NR_HOLDS | PFNMAP_HOLD_MS(1), PFNMAP_HOLD_MS(2) - 1 },
 	{ "HOLD", PFNMAP_HOLD, PFNMAP_HOLD_MS(PFNMAP_HOLD_MAX_MS + 1), 0 },
 	{ "LOSE", PFNMAP_LOSE, PFNMAP_MAX_LOSE + 1, 0 },
-	{ "STRAY", PFNMAP_STRAY, PFNMAP_MAX_PAGES, 0 },
+	{ "STRAY", PFNMAP_STRAY, 0, 0 }, /* from the number of old pages on */
 };
 
 static const struct pfnmap_create wrong_specs[] = {
@@ -239,10 +240,12 @@ static void calls_with_values(int fd, enum state state, const struct view *befor
 
 	for (size_t i = 0; i < COUNT(with_value); i++)
 		for (size_t j = 0; j <= COUNT(bits); j++) {
-			unsigned long arg = j < COUNT(bits) ? bits[j] : with_value[i].first_wrong;
+			unsigned long first = with_value[i].request == PFNMAP_STRAY ?
+						      before->old.pages :
+						      with_value[i].first_wrong;
+			unsigned long arg = j < COUNT(bits) ? bits[j] : first;
 
-			if (arg < with_value[i].first_wrong ||
-			    (with_value[i].last && arg > with_value[i].last))
+			if (arg < first || (with_value[i].last && arg > with_value[i].last))
 				continue;
 			bad += wrong(fd, before, with_value[i].request, arg, EINVAL,
 				     with_value[i].name, "argument", arg);
@@ -293,7 +296,7 @@ static void calls_out_of_place(int fd, enum state state, const struct view *befo
 		       "%s: EBUSY, since it is mapped", state_names[state]);
 }
 
-/* Numbers 9 to 15 are left to calls that are added. */
+/* Numbers around the known ones and beyond, and the known ones with another direction or size. */
 static void unknown_calls(int fd, enum state state, const struct view *before)
 {
 	static const unsigned int sizes[] = { 0, 1, 8, 16, 24, 32, 4096, _IOC_SIZEMASK };
