@@ -28,11 +28,13 @@
 static struct {
 	struct pfnmap_create spec;    /* the last one that was accepted */
 	uint32_t pages;		      /* 0: none */
-	uint64_t old;		      /* pages that are kept */
+	uint64_t old;		      /* pages that are kept, the newest set first */
+	bool stray[PFNMAP_MAX_PAGES]; /* those with a changed byte */
 	volatile uint8_t first, last; /* bytes of the content */
 	unsigned int refuse;
 	uint8_t *map; /* of all pages at that time, or NULL */
 	size_t map_size;
+	enum { NONE, READ_ONLY, WRITABLE } entries; /* of its first and its last page */
 } model;
 
 static uint64_t state;
@@ -89,6 +91,7 @@ static const char *create(void)
 		model.spec = spec;
 		model.pages = spec.pages;
 		model.old = model.refuse = model.first = model.last = 0;
+		memset(model.stray, 0, sizeof(model.stray));
 	}
 	return NULL;
 }
@@ -102,8 +105,12 @@ static const char *replace(bool move)
 		return move ? "MOVE" : "FREE";
 	if (want)
 		return NULL;
-	if (flags)
+	if (flags) {
+		memmove(model.stray + model.pages, model.stray, model.old);
+		memset(model.stray, 0, model.pages);
 		model.old += model.pages;
+	}
+	model.entries = NONE;
 	if (!move)
 		model.pages = 0;
 	return NULL;
@@ -111,10 +118,17 @@ static const char *replace(bool move)
 
 static const char *set_mode(void)
 {
-	unsigned long refuse = any(PFNMAP_NR_REFUSES + 1),
-		      hold = any(2) ? PFNMAP_HOLD_OFF : 4 + any(9);
+	unsigned long refuse = any(PFNMAP_NR_REFUSES + 1), hold = PFNMAP_HOLD_OFF,
+		      lose = any(8) ? any(4) : PFNMAP_MAX_LOSE + 1;
 
-	if (result(ioctl(fd, PFNMAP_HOLD, hold)) != (hold < PFNMAP_NR_HOLDS ? 0 : EINVAL))
+	if (any(3) == 0)
+		hold = PFNMAP_NR_HOLDS + any(9);
+	else if (any(2)) /* It ends by itself, and changes no result. */
+		hold = (1 + any(PFNMAP_NR_HOLDS - 1)) | PFNMAP_HOLD_MS(1 + any(3));
+	if (result(ioctl(fd, PFNMAP_LOSE, lose)) != (lose <= PFNMAP_MAX_LOSE ? 0 : EINVAL))
+		return "LOSE";
+	if (result(ioctl(fd, PFNMAP_HOLD, hold)) !=
+	    (hold % PFNMAP_HOLD_MS(1) < PFNMAP_NR_HOLDS ? 0 : EINVAL))
 		return "HOLD";
 	/* That of the named buffer, which has no pages, does nothing. */
 	if (result(ioctl(fd, PFNMAP_REFUSE, refuse)) != (refuse < PFNMAP_NR_REFUSES ? 0 : EINVAL))
@@ -124,9 +138,10 @@ static const char *set_mode(void)
 	return NULL;
 }
 
+static struct pfnmap_page pages[2 * MAX_PAGES];
+
 static const char *report(void)
 {
-	static struct pfnmap_page pages[2 * MAX_PAGES];
 	struct pfnmap_report r = { .first = any(MAX_PAGES),
 				   .count = any(MAX_PAGES),
 				   .pages = (uintptr_t)pages };
@@ -140,6 +155,44 @@ static const char *report(void)
 	return NULL;
 }
 
+/* The first or the last page of the mapping, or memory that no driver maps. */
+static const char *look(void)
+{
+	struct pfnmap_report all = { .count = model.pages, .pages = (uintptr_t)pages };
+	bool last = any(2), mapped = model.map && model.spec.kind != PFNMAP_MIXED;
+	struct pfnmap_look at = { .address = (uintptr_t)(model.map ? model.map : (void *)&model) };
+	int want = !mapped ? EINVAL : model.entries == NONE ? ENXIO : 0;
+
+	if (model.map && last)
+		at.address += model.map_size - 1;
+	if (result(ioctl(fd, PFNMAP_LOOK, &at)) != want)
+		return "LOOK";
+	if (want)
+		return NULL;
+	if (ioctl(fd, PFNMAP_REPORT, &all))
+		return "REPORT of all pages";
+	return at.page.pfn == pages[last ? model.pages - 1 : 0].pfn ? NULL : "LOOK: the page";
+}
+
+static const char *stray(void)
+{
+	unsigned long i = any(8) ? any(model.old + 2) : any(UINT32_MAX);
+
+	if (result(ioctl(fd, PFNMAP_STRAY, i)) != (i < model.old ? 0 : EINVAL))
+		return "STRAY";
+	if (i < model.old)
+		model.stray[i] = !model.stray[i];
+	return NULL;
+}
+
+static const char *revoke_all(void)
+{
+	if (result(ioctl(fd, PFNMAP_REVOKE)) != (model.pages ? 0 : ENXIO))
+		return "REVOKE";
+	model.entries = NONE;
+	return NULL;
+}
+
 static const char *map(void)
 {
 	bool refused = model.refuse && model.spec.insert == PFNMAP_INSERT_ALL;
@@ -149,6 +202,7 @@ static const char *map(void)
 	if (model.map) {
 		munmap(model.map, model.map_size);
 		model.map = NULL;
+		model.entries = NONE;
 		return NULL;
 	}
 	model.map_size = (model.spec.pages ? model.spec.pages : 1) * KIT_PAGE;
@@ -156,23 +210,30 @@ static const char *map(void)
 	if ((p == MAP_FAILED ? errno : 0) != want)
 		return "mmap";
 	model.map = p == MAP_FAILED ? NULL : p;
+	if (!want && model.spec.insert == PFNMAP_INSERT_ALL)
+		model.entries = model.spec.flags ? READ_ONLY : WRITABLE;
 	return NULL;
 }
 
 /* Write the first and the last byte through the mapping. */
 static const char *touch(void)
 {
+	bool refused = !model.pages || (model.refuse && model.entries != WRITABLE);
 	volatile uint8_t *p = model.map;
 
 	if (!p)
 		return NULL;
-	if (sigsetjmp(fault, 1))
-		return model.pages && !model.refuse ? "SIGBUS" : NULL;
+	if (sigsetjmp(fault, 1)) {
+		if (model.refuse == PFNMAP_REFUSE_UNMAP)
+			model.entries = NONE;
+		return refused ? NULL : "SIGBUS";
+	}
 	p[0] = 1 + any(255);
 	model.first = p[0];
 	p[model.map_size - 1] = 1 + any(255);
 	model.last = p[model.map_size - 1];
-	return model.pages ? NULL : "no SIGBUS";
+	model.entries = WRITABLE;
+	return refused ? "no SIGBUS" : NULL;
 }
 
 static const char *check(void)
@@ -181,10 +242,13 @@ static const char *check(void)
 	struct pfnmap_stats stats;
 	struct pfnmap_old old;
 	uint8_t first, last;
+	uint64_t changed = 0;
 
+	for (uint64_t i = 0; i < model.old; i++)
+		changed += model.stray[i];
 	if (ioctl(fd, PFNMAP_CHECK_OLD, &old) || ioctl(fd, PFNMAP_STATS, &stats))
 		return "CHECK_OLD or STATS";
-	if (old.pages != model.old || old.changed || old.bad_counts)
+	if (old.pages != model.old || old.changed != changed || old.bad_counts)
 		return "the old pages";
 	if (stats.mappings != !!model.map)
 		return "the mappings";
@@ -200,7 +264,7 @@ static const char *check(void)
 
 static const char *step(void)
 {
-	switch (any(9)) {
+	switch (any(11)) {
 	case 0:
 		return create();
 	case 1:
@@ -214,8 +278,11 @@ static const char *step(void)
 	case 5:
 		return map();
 	case 6:
-		return result(ioctl(fd, PFNMAP_REVOKE)) == (model.pages ? 0 : ENXIO) ? NULL :
-										       "REVOKE";
+		return revoke_all();
+	case 7:
+		return look();
+	case 8:
+		return stray();
 	default:
 		return touch();
 	}
