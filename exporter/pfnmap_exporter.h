@@ -268,7 +268,8 @@ enum pfnmap_hold {
  * followed at once: they insert entries, remove all page table entries of all mappings of
  * the buffer again, and report success. Whoever needs an entry faults again. mmap() with
  * PFNMAP_INSERT_ALL and pfn_mkwrite lose nothing, and the former may be missed if another
- * process is in it. Works on a buffer without pages.
+ * process is in it. With PFNMAP_MIXED, get_user_pages() repeats the fault inside the kernel until
+ * no more faults are lost; only a fatal signal ends that earlier. Works on a buffer without pages.
  */
 #define PFNMAP_LOSE		_IO(PFNMAP_IOC, 9)
 
