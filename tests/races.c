@@ -157,12 +157,14 @@ static struct hold {
 		   .place.at_return = 1 },
   fault_entry, write_lock_entry = { .place.function = "_raw_write_lock", .place.module = "kvm" },
   age_entry = { .place.function = "kvm_age_gfn" },
-  tdp_split_entry = { .place.function = "kvm_tdp_mmu_try_split_huge_pages" };
+  tdp_split_entry = { .place.function = "kvm_tdp_mmu_try_split_huge_pages" },
+  srcu_entry = { .place.function = "synchronize_srcu_expedited", .place.module = "kvm" };
 
 static struct hold *const holds[] = {
-	&lookup_return, &lookup_entry, &lock_entry,	  &zap_entry,  &zap_end,
-	&release_entry, &dirty_entry,  &split_entry,	  &map_return, &hva_return,
-	&fault_return,	&fault_entry,  &write_lock_entry, &age_entry,  &tdp_split_entry,
+	&lookup_return,	   &lookup_entry,  &lock_entry,	     &zap_entry,
+	&zap_end,	   &release_entry, &dirty_entry,     &split_entry,
+	&map_return,	   &hva_return,	   &fault_return,    &fault_entry,
+	&write_lock_entry, &age_entry,	   &tdp_split_entry, &srcu_entry,
 };
 
 static void holds_begin(void)
@@ -483,9 +485,11 @@ static void test_slot(const struct place *p)
 	hold_arm(&lookup_return, &vcpu_thread);
 	actor_do(&vcpu_thread, use_call, &r);
 	held = hold_wait(&lookup_return, &vcpu_thread);
+	hold_count(&srcu_entry, &owner_thread);
 	actor_do(&owner_thread, delete_slot, &r);
+	waits = WAIT_FOR(calls(&srcu_entry) || !owner_thread.busy);
 	usleep(20000);
-	waits = owner_thread.busy;
+	waits = owner_thread.busy && waits;
 	held = hold_go(&lookup_return) && held;
 	actor_wait(&owner_thread);
 	actor_wait(&vcpu_thread);
