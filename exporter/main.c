@@ -16,6 +16,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/fs.h>
+#include <linux/hrtimer.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>
@@ -28,7 +29,6 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
-#include <linux/timer.h>
 #include <linux/uaccess.h>
 #include <linux/wait.h>
 
@@ -47,7 +47,7 @@ struct pfnmap_buffer {
 	struct list_head eager;		/* struct eager_mm */
 	u32 refuse;			/* enum pfnmap_refuse */
 	u32 hold;			/* enum pfnmap_hold; also read, and ended, without lock */
-	struct timer_list hold_timer;	/* ends it */
+	struct hrtimer hold_timer;	/* ends it */
 	wait_queue_head_t released;	/* wait for PFNMAP_HOLD_OFF */
 	u32 lose;			/* faults to come, see PFNMAP_LOSE */
 	u64 mappings;			/* VMAs */
@@ -123,22 +123,23 @@ static void buffer_unmap(struct pfnmap_buffer *buf)
 }
 
 /* Without the buffer's lock: set_hold() waits for the timer. */
-static void end_hold(struct timer_list *timer)
+static enum hrtimer_restart end_hold(struct hrtimer *timer)
 {
-	struct pfnmap_buffer *buf = from_timer(buf, timer, hold_timer);
+	struct pfnmap_buffer *buf = container_of(timer, struct pfnmap_buffer, hold_timer);
 
 	WRITE_ONCE(buf->hold, PFNMAP_HOLD_OFF);
 	wake_up_all(&buf->released);
+	return HRTIMER_NORESTART;
 }
 
 /* The hold ends by itself after @ms milliseconds, unless they are 0. */
 static void set_hold(struct pfnmap_buffer *buf, u32 hold, u32 ms)
 {
-	del_timer_sync(&buf->hold_timer);
+	hrtimer_cancel(&buf->hold_timer);
 	WRITE_ONCE(buf->hold, hold);
 	wake_up_all(&buf->released);
 	if (ms)
-		mod_timer(&buf->hold_timer, jiffies + msecs_to_jiffies(ms) + 1);
+		hrtimer_start(&buf->hold_timer, ms_to_ktime(ms), HRTIMER_MODE_REL);
 }
 
 static struct pfnmap_buffer *buffer_new(void)
@@ -159,7 +160,8 @@ static struct pfnmap_buffer *buffer_new(void)
 	buf->inode = inode;
 	mutex_init(&buf->lock);
 	init_waitqueue_head(&buf->released);
-	timer_setup(&buf->hold_timer, end_hold, 0);
+	hrtimer_init(&buf->hold_timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
+	buf->hold_timer.function = end_hold;
 	INIT_LIST_HEAD(&buf->old);
 	INIT_LIST_HEAD(&buf->eager);
 	return buf;
