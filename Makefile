@@ -59,6 +59,8 @@ help:
 #?
 #? make check-rig      run the tests in an AMD-V host (ONLY=, GROUP=, VARIANT= select)
 #? make check-intel    run those of tests/intel.table in an Intel VT-x host
+#? make check-debug    run those of check-rig on a debug kernel: KASAN, lockdep, kmemleak
+#? make coverage       which lines of the series the last check-debug ran
 #? make check-i386     run those of tests/i386.table in a 32-bit host
 #? make torture        everything at once, at random (SECONDS=, SEED=, OPS=, TRIES=, PAGING=, MULTI=1)
 #? make check-selftests the KVM selftests of the kernel source, in an AMD-V host
@@ -92,7 +94,7 @@ $(B)/%.o: %.c Makefile
 
 # These goals need no kernel. For any other goal, the kernel is resolved first.
 NO_KERNEL := help tool deb check-unit fuzz check-deb lint format install uninstall deps demo check \
-	check-i386 ci ci-full update clean
+	check-i386 check-debug coverage ci ci-full update clean
 ifneq ($(filter-out $(NO_KERNEL),$(MAKECMDGOALS)),)
 include scripts/kernel.mk
 endif

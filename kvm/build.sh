@@ -37,11 +37,12 @@ trap 'exit 130' INT TERM HUP
 flags=
 [ -e "$kdir/vmlinux" ] || flags=-g0
 
+# Only a kernel with CONFIG_GCOV_KERNEL heeds GCOV_PROFILE.
 # Kbuild must not see the environment of a calling make. KVM's Makefile has a variable
 # KVM, too.
 {
 	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES -u KVM \
-		make -C "$kdir" M="$kvm" KVM_WERROR="${KVM_WERROR-y}" KCFLAGS="${KCFLAGS:-} $flags" \
+		make -C "$kdir" M="$kvm" KVM_WERROR="${KVM_WERROR-y}" KCFLAGS="${KCFLAGS:-} $flags" GCOV_PROFILE=y \
 		-j"$(nproc)" ${V:+V=1} modules 2>&1 &&
 		echo built
 } | progress

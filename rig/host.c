@@ -71,6 +71,8 @@ static long long emulator_ms(const struct host *h)
 
 static struct limit limit(const struct host *h, long long ms)
 {
+	if (h->opts.slow)
+		ms *= h->opts.slow;
 	return (struct limit){
 		.ms = ms,
 		.cpu_ms = emulator_ms(h) + ms,
@@ -323,10 +325,27 @@ fail:
 	return NULL;
 }
 
+/* Files of debugfs have no size, so only what reads to the end can copy them. */
+static void save_coverage(struct host *h)
+{
+	static const char script[] =
+		"mkdir -p /gcov && mount -t 9p -o trans=virtio,version=9p2000.L " RIG_COVERAGE
+		" /gcov && mount -t debugfs none /sys/kernel/debug; cd /sys/kernel/debug/gcov && "
+		"find . -name '*.gcda' | while read -r f; do "
+		"mkdir -p /gcov/${f%/*} && cat $f >/gcov/$f; done";
+	struct host_reply reply;
+
+	if (host_do(h, &reply, "9p") == HOST_OK)
+		host_do(h, &reply, "run", "300", "/bin/sh", "-c", script);
+}
+
 void host_stop(struct host *h)
 {
-	struct limit stop = limit(h, h->emulator->stop_s * 1000LL);
+	struct limit stop;
 
+	if (h->alive && h->opts.coverage)
+		save_coverage(h);
+	stop = limit(h, h->emulator->stop_s * 1000LL);
 	if (h->alive && !stream_send(&h->channel, "poweroff\n", 9))
 		while (h->pid > 0 && !is_over(h, &stop)) {
 			if (waitpid(h->pid, NULL, WNOHANG) == h->pid)
@@ -574,6 +593,8 @@ static const char complaint_re[] =
 	"Kernel panic|Call Trace:|possible circular|possible recursive|lockdep|refcount_t:|"
 	"Bad page|Bad rss|list_(add|del) corruption|UBSAN|KASAN|"
 	"rcu.*(stall|starved)|blocked for more than|soft lockup|hard LOCKUP|"
+	/* of debug kernels: page poison, and lockdep and kmemleak that give up */
+	"memory corruption|turning off the locking|kmemleak.*disabled|"
 	/* of a misspelt module parameter, which has no other effect */
 	"unknown parameter";
 

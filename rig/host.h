@@ -34,7 +34,8 @@ typedef void (*host_progress_fn)(void *ctx, int seconds, const char *last);
  * multi, terminal and extra are errors.
  *
  * Every time limit of this file counts the emulator's processor time, so that a busy machine does
- * not shorten it; an emulator that sleeps has ten times as long.
+ * not shorten it; an emulator that sleeps has ten times as long. A slow kernel has all of them
+ * multiplied.
  */
 struct host_opts {
 	enum host_cpu kind;
@@ -46,8 +47,10 @@ struct host_opts {
 	bool icount;	    /* the host's clock counts instructions: 1 ns each; 1 CPU only */
 	bool multi;	    /* one emulator thread per CPU: truly concurrent, but less exact */
 	bool no_9p;	    /* do not offer the machine's root directory */
+	bool coverage;	    /* keep what a kernel with CONFIG_GCOV_KERNEL counted in logdir/gcov */
 	bool terminal;	    /* console on standard input and output, and in console.log */
 	const char *const *extra;  /* further arguments for QEMU, NULL-terminated; or NULL */
+	int slow;		   /* how many times longer all time limits are; 0: 1 */
 	int timeout_s;		   /* after which the host is lost; 0: no limit */
 	host_progress_fn progress; /* or NULL */
 	void *progress_ctx;

@@ -12,6 +12,9 @@
 #include "rig/launch.h"
 #include "rig/util.h"
 
+/* How many times as long a debug kernel may take. */
+#define DEBUG_SLOW 5
+
 /* The program is build/bin/rig. */
 void find_build(struct settings *s)
 {
@@ -125,6 +128,8 @@ void launch_prepare(struct launch *l, const struct settings *s, const struct hos
 		.cpus = conf->cpus,
 		.icount = conf->icount,
 		.multi = conf->multi,
+		.coverage = s->debug,
+		.slow = s->debug ? DEBUG_SLOW : 1,
 		.extra = l->extra,
 		.progress = still_booting,
 		.progress_ctx = l,

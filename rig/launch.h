@@ -24,6 +24,7 @@ struct settings {
 	int n_params;
 	unsigned int kvm;    /* a set of variants; 0: the subcommand's default */
 	unsigned int paging; /* likewise */
+	bool debug;	     /* the kernel is a debug kernel */
 	int timeout_s;	     /* 0: the subcommand's default */
 };
 

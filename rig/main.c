@@ -46,6 +46,8 @@ static const char usage_text[] =
 	"  --device ARGUMENT  an additional device, written as for QEMU's -device; --audiodev,\n"
 	"                     --machine and --object are QEMU's, too\n"
 	"  --timeout SECONDS  for the program (default: 300) or all tests together (default: none)\n"
+	"  --debug            for a debug kernel: longer time limits, the tests of the group debug, and\n"
+	"                     what the kernel counted (CONFIG_GCOV_KERNEL) in host-N/gcov\n"
 	"  --only, --group    run only these tests\n"
 	"  --quick            leave out stock KVM with shadow paging and with tdp_mmu=0\n"
 	"  --list             print the selected runs, and run nothing\n"
@@ -133,6 +135,7 @@ static void parse(int argc, char **argv, struct settings *s, struct arguments *a
 		{ "stop", no_argument, NULL, 'S' },
 		{ "initramfs", required_argument, NULL, 'i' },
 		{ "workers", required_argument, NULL, 'w' },
+		{ "debug", no_argument, NULL, 'd' },
 		{ "help", no_argument, NULL, '?' },
 		{ 0 },
 	};
@@ -190,6 +193,9 @@ static void parse(int argc, char **argv, struct settings *s, struct arguments *a
 			if (access(optarg, R_OK))
 				die("--initramfs %s: %s", optarg, strerror(errno));
 			s->other_initramfs = optarg;
+			break;
+		case 'd':
+			s->debug = true;
 			break;
 		case 'w':
 			if (!positive(optarg, &a->test.workers))

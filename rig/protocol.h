@@ -34,6 +34,9 @@
 /* The 9p tag of the emulator's directory in the machine's /proc. */
 #define RIG_EMULATOR "emulator"
 
+/* The 9p tag of the directory that gets the coverage of the kernel. */
+#define RIG_COVERAGE "coverage"
+
 #define RIG_READY    '!' /* once, at boot: "RELEASE VENDOR_MODULE MS_SINCE_BOOT" */
 #define RIG_OUT	     '>' /* a line of the program's output */
 #define RIG_OUT_PART '~' /* output without a line break after it (yet) */

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include <x86intrin.h>
@@ -49,6 +50,7 @@ static void __attribute__((noreturn)) exec_qemu(const struct host_opts *o, int c
 		{ "-object", "memory-backend-ram,id=bar,size=4M,share=on" },
 		{ "-device", "ivshmem-plain,memdev=bar" },
 	};
+	char coverage[600];
 	char mem[32], cpus[16], rig[64], mon[64], console[600];
 	char append[256];
 	const char *argv[MAX_ARGS] = { "qemu-system-x86_64", "-nodefaults", "-no-reboot" };
@@ -96,6 +98,14 @@ static void __attribute__((noreturn)) exec_qemu(const struct host_opts *o, int c
 		add(argv, &n, "-virtfs",
 		    "local,path=/proc/self,mount_tag=" RIG_EMULATOR
 		    ",security_model=none,readonly=on");
+	if (o->coverage) {
+		snprintf(coverage, sizeof(coverage), "%s/gcov", o->logdir);
+		mkdir(coverage, 0755);
+		snprintf(coverage, sizeof(coverage),
+			 "local,path=%s/gcov,mount_tag=" RIG_COVERAGE ",security_model=none",
+			 o->logdir);
+		add(argv, &n, "-virtfs", coverage);
+	}
 	for (i = 0; o->extra && o->extra[i] && n < MAX_ARGS - 1; i++)
 		argv[n++] = o->extra[i];
 	argv[n] = NULL;

@@ -37,7 +37,7 @@ $(BUSYBOX):
 
 $(R)/vmlinux: $(VMLINUZ) rig/vmlinux.sh
 	printf '  %-8s %s\n' UNPACK $@
-	rig/vmlinux.sh $< $@
+	$(if $(DEBUG),ln -f $< $@,rig/vmlinux.sh $< $@)
 
 RIG_MODULES := $(patsubst rig/module/%.c,$(R)/rig/%.ko,$(wildcard rig/module/*.c))
 RIG_MODULE_SRC := $(wildcard rig/module/*)
@@ -72,9 +72,9 @@ SMOKE = counts,revoke$(if $(filter %-rt,$(NAME)),,$(AMD_SMOKE))
 AMD_SMOKE = $(comma)rig_kvm$(if $(filter %-cloud,$(NAME)),,$(comma)drm_dumb_bochs)
 
 # ONLY=, GROUP= and VARIANT= select tests.
-ONLY ?= $(if $(GROUP)$(filter i386,$(ARCH)),,$(if $(findstring -,$(NAME)),$(SMOKE)))
+ONLY ?= $(if $(GROUP)$(filter i386,$(ARCH)),,$(if $(DEBUG),,$(if $(findstring -,$(NAME)),$(SMOKE))))
 SELECT = $(if $(FEW),--kvm patched --paging tdp,$(if $(QUICK),--quick)) \
-	$(if $(ONLY),--only $(ONLY)) $(if $(GROUP),--group $(GROUP)) $(if $(VARIANT),--kvm $(VARIANT))
+	$(if $(DEBUG),--debug) $(if $(ONLY),--only $(ONLY)$(if $(DEBUG),$(comma)leaks)) $(if $(GROUP),--group $(GROUP)) $(if $(VARIANT),--kvm $(VARIANT))
 
 check-rig: initramfs programs
 	$(if $(filter %-rt,$(NAME)),echo "KVM of a realtime kernel needs a constant TSC: make check-intel" >&2; exit 1)

@@ -171,7 +171,8 @@ static int select_jobs(struct runner *r, const struct table *table, const struct
 	for (i = 0; i < table->n; i++) {
 		const struct test *t = &table->tests[i];
 
-		if (!listed(run->only, t->name) || !listed(run->group, t->group))
+		if (!listed(run->only, t->name) || !listed(run->group, t->group) ||
+		    (!r->s->debug && !strcmp(t->group, "debug")))
 			continue;
 		for (kvm = KVM_NONE; kvm <= KVM_PATCHED; kvm <<= 1)
 			for (paging = PAGING_NONE; paging <= PAGING_SHADOW; paging <<= 1)

@@ -84,6 +84,16 @@ ci ci-full:
 	$(MAKE) deps FOR=ci DEPS_KERNELS="$(KERNELS) $(OTHERS) $(I386_KERNEL)"
 	$(CHECK) $(CI_PARTS)
 
+# A kernel that looks for bugs while it runs the tests, and which lines of the series they ran. It is
+# built from the same source as KERNEL, with rig/debug.config.
+.PHONY: check-debug coverage
+check-debug:
+	$(MAKE) deps FOR=check DEPS_KERNELS=$(KERNEL)-debug
+	$(MAKE) check-rig KERNEL=$(KERNEL)-debug
+
+coverage:
+	$(MAKE) show-coverage KERNEL=$(KERNEL)-debug
+
 # Not for the kernel's C, whose tables of designated initializers clang-format cannot keep;
 # checkpatch knows better.
 LINT_C = $(shell find demo rig tests tool vmm -path rig/module -prune -o -name '*.[ch]' -print)
@@ -95,6 +105,10 @@ format:
 	clang-format -i --style=file $(LINT_C)
 
 ifdef REL
+
+.PHONY: show-coverage
+show-coverage:
+	$(IN) rig/coverage.sh $(R)/stock $(R)/kvm $(B)/logs/$(call part,rig) $(B)/coverage/$(SERIES)
 
 .PHONY: check-build check-symbols check-sources check-runner lint-series
 check-build: modules image $(RIG)

@@ -14,10 +14,14 @@ FOREIGN := $(if $(filter-out $(CODENAME)-amd64,$(DEBIAN)-$(ARCH)), \
 	scripts/foreign.sh $(ARCH) $(DEBIAN) $(B)/cache/$(DEBIAN)-$(ARCH))
 # In front of what builds modules for the kernel of another release.
 IN := $(if $(INSIDE),scripts/inside.sh $(INSIDE))
+ifdef DEBUG
+KDIR := $(abspath $(R))/linux
+else
 KDIR := $(shell INSIDE=$(INSIDE) $(FOREIGN) scripts/headers.sh $(KERNEL) $(HEADERS_PKG) $(DEBIAN_VERSION) \
 	$(R)/headers $(HEADERS_DEPS))
 ifeq ($(KDIR),)
 $(error stopped)
+endif
 endif
 
 # Where the objects and programs for the emulated host are. Those for a 32-bit one are built from
@@ -34,15 +38,22 @@ $(R)/version: FORCE
 	mkdir -p $(@D) && echo $(sort $(DEBIAN_VERSION) $(SOURCE_VERSION)) | cmp -s - $@ || \
 		echo $(sort $(DEBIAN_VERSION) $(SOURCE_VERSION)) >$@
 
-IMAGE := $(R)/image
-VMLINUZ := $(IMAGE)/boot/vmlinuz-$(REL)
-$(VMLINUZ): $(R)/version
-	$(call LOCK,image) $(FOREIGN) scripts/fetch.sh image $(IMAGE_PKG) $(DEBIAN_VERSION) $(IMAGE)
-	touch $@
-
 SOURCE := $(B)/cache/$(SOURCE_PKG)_$(SOURCE_VERSION).tar.xz
 $(SOURCE): | $(R)/version
 	$(call LOCK,source) $(if $(filter i386,$(ARCH)),,$(FOREIGN)) scripts/fetch.sh source $(SOURCE_PKG) $(SOURCE_VERSION) $@
+
+# A debug kernel is used as it was linked, not compressed.
+IMAGE := $(R)/image
+VMLINUZ := $(IMAGE)/boot/$(if $(DEBUG),vmlinux,vmlinuz)-$(REL)
+ifdef DEBUG
+$(VMLINUZ): $(R)/version rig/debug.config rig/debug.sh | $(SOURCE)
+	printf '  %-8s %s\n' KERNEL "$(REL) (about 25 minutes)"
+	$(call LOCK,image) $(IN) rig/debug.sh $(SOURCE) rig/debug.config $(KDIR) $(REL) $(IMAGE)
+else
+$(VMLINUZ): $(R)/version
+	$(call LOCK,image) $(FOREIGN) scripts/fetch.sh image $(IMAGE_PKG) $(DEBIAN_VERSION) $(IMAGE)
+	touch $@
+endif
 
 .PHONY: image fetch
 image: $(VMLINUZ)

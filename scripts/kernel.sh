@@ -4,7 +4,8 @@
 # and its packages: kernel.sh KERNEL OUT CACHE writes them to OUT as make variables;
 # the package lists of other architectures are kept below CACHE. An answer stands
 # until kernels.conf or the machine's package lists change; UPDATE=1 asks Debian for
-# new lists first.
+# new lists first. KERNEL-debug is a kernel of the same source with rig/debug.config,
+# which is built instead of fetched.
 set -eu
 here=$(dirname "$0")
 # shellcheck source=scripts/lib.sh
@@ -19,6 +20,20 @@ lists=${APT_LISTS:-/var/lib/apt/lists}
 if [ -s "$out" ] && [ -z "$(find "$conf" "$0" "$lists" -prune -newer "$out")" ]; then
 	exit 0
 fi
+
+case $kernel in
+*-debug)
+	base=$(dirname "$out")/${kernel%-debug}.mk
+	"$0" "${kernel%-debug}" "$base" "$cache"
+	upstream=$(sed -n 's/^SOURCE_VERSION := \([0-9.]*\).*/\1/p' "$base")
+	sed -e '/^\(IMAGE\|HEADERS\)_PKG/d' -e "s/^NAME := .*/NAME := $kernel/" \
+	    -e "s/^REL := .*/REL := $upstream-debug/" \
+	    -e 's/^HEADERS_DEPS := .*/HEADERS_DEPS := bc bison flex gcc libc6-dev libelf-dev lcov/' "$base" >"$out.tmp"
+	echo "DEBUG := 1" >>"$out.tmp"
+	mv "$out.tmp" "$out"
+	exit 0
+	;;
+esac
 
 row=$(awk -v k="$kernel" '
 	!/^[ \t]*(#|$)/ && (k == $1 || k ~ "^(" $3 ")$") { print; exit }' "$conf")

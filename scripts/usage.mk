@@ -12,7 +12,7 @@ $(foreach g,$(GOALS),$(if $(call no_target,$(g)),$(error unknown target '$(g)': 
 ANY_VARIABLES := AR B CC CFLAGS CXX INSTALL LDFLAGS MAKEFLAGS MORE OBJCOPY PKG_CONFIG V WERROR
 
 # The others, and the targets that each is for. Variables of the environment are not looked at.
-RIG_TARGETS := check-rig check-intel check-i386 check-selftests
+RIG_TARGETS := check-rig check-intel check-i386 check-selftests check-debug
 NO_KERNEL_TARGETS := help tool deb check-unit fuzz check-deb check-i386 lint format install uninstall clean
 for_KERNEL := $(filter-out $(NO_KERNEL_TARGETS),$(TARGETS))
 for_ONLY := $(RIG_TARGETS) check-install fuzz mutants

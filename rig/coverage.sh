@@ -1,0 +1,53 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# Reports which lines and branches of the series a run of tests executed: coverage.sh STOCK PATCHED
+# LOGS OUT, where LOGS has the directories of the hosts of "rig test --coverage". Leaves the list of
+# lines in OUT/missed.txt, of all of KVM in OUT/html, and prints the sum.
+set -eu
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/../scripts/lib.sh"
+
+stock=$1 patched=$(realpath "$2") logs=$3 out=$4
+log=$out/log
+
+rm -rf "$out" && mkdir -p "$out"
+n=0
+for dir in "$logs"/host-*/gcov; do
+	[ -n "$(find "$dir" -name '*.gcda' -print -quit)" ] || continue
+	n=$((n + 1))
+	if [ $n -eq 1 ]; then
+		cp -R "$dir" "$out/1"
+	else
+		gcov-tool merge -o "$out/$n" "$out/$((n - 1))" "$dir" >>"$log" 2>&1 ||
+			die "cannot merge $dir: $(reason "$log")"
+		rm -r "${out:?}/$((n - 1))"
+	fi
+done
+[ $n -gt 0 ] || die "$logs: no host left counts: run the tests with --coverage on a debug kernel"
+mv "$out/$n" "$out/counts"
+find "$out/counts" -name '*.gcda' | while read -r f; do
+	path=${f#"$out/counts"}
+	cp "${path%.gcda}.gcno" "${f%.gcda}.gcno"
+done
+lcov --quiet --capture --rc lcov_branch_coverage=1 --directory "$out/counts" --output "$out/all.info" \
+	>>"$log" 2>&1 || die "lcov failed: $(reason "$log")"
+genhtml --quiet --branch-coverage --output-directory "$out/html" "$out/all.info" >>"$log" 2>&1 ||
+	die "genhtml failed: $(reason "$log")"
+
+# Which lines are the series': "FILE LINE" of all that it adds or changes.
+(cd "$patched" && find . -name '*.[ch]' | sort) | while read -r f; do
+	old=$stock/$f
+	[ -e "$old" ] || old=/dev/null
+	diff -U0 "$old" "$patched/$f" | awk -v f="$patched/${f#./}" '
+		/^@@/ { split($3, a, ","); n = a[2] == "" ? 1 : a[2]
+			for (i = 0; i < n; i++) print f, -(-a[1]) + i }'
+done | sed 's/ +/ /' >"$out/lines"
+awk -v out="$out" '
+	NR == FNR { ours[$1, $2] = 1; next }
+	/^SF:/ { f = substr($0, 4) }
+	/^DA:/ { split(substr($0, 4), a, ",")
+		 if ((f, a[1]) in ours) { lines++; if (a[2] > 0) run++; else print f ":" a[1] >(out "/missed.txt") } }
+	/^BRDA:/ { split(substr($0, 6), a, ",")
+		 if ((f, a[1]) in ours) { branches++; if (a[4] != "-" && a[4] > 0) taken++ } }
+	END { printf "%d of %d lines, %d of %d branches of the series were executed\n", run, lines, taken, branches }' \
+	"$out/lines" "$out/all.info"

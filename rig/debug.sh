@@ -1,0 +1,47 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# Builds a debug kernel for the emulated host: debug.sh SOURCE CONFIG TREE RELEASE IMAGE unpacks SOURCE
+# into TREE, which modules are built against afterwards, and lays out IMAGE as fetch.sh does.
+set -eu
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/../scripts/lib.sh"
+
+source=$1 config=$(realpath "$2") tree=$3 release=$4 image=$(realpath -m "$5")
+log=$tree.log
+
+# KASAN checks each access of all modules, but of the kernel itself only in the files that handle
+# what KVM or a driver owns: more would take twice the time to build and to run. Everywhere it
+# checks what is freed, and copies and fills of memory.
+watched="mmu_notifier memory gup mmap mremap mprotect rmap interval_tree eventfd anon_inodes
+	file_table wait workqueue hrtimer timer srcutree preempt-notifier notifier"
+few() {
+	# shellcheck disable=SC2046,SC2086 # words
+	kernel KASAN_SANITIZE=n $(printf 'KASAN_SANITIZE_%s.o=y ' $watched) "$@"
+}
+
+kernel() {
+	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES \
+		make -C "$tree" -j"$(nproc)" LOCALVERSION= "$@" >>"$log" 2>&1 ||
+		die "the debug kernel does not build: $(reason "$log") (log: $log)"
+}
+
+: >"$log"
+if [ "$(cat "$tree/unpacked" 2>/dev/null)" != "$source" ]; then
+	rm -rf "$tree"
+	mkdir -p "$tree"
+	tar -C "$tree" --strip-components=1 -xf "$source"
+	echo "$source" >"$tree/unpacked"
+fi
+# 6.1 wants TCP/IP for 9p, which does not use it.
+sed -i 's/depends on INET && NET_9P$/depends on NET_9P/' "$tree/fs/9p/Kconfig"
+KCONFIG_ALLCONFIG=$config kernel allnoconfig
+lost=$(grep '^CONFIG_' "$config" | grep -vxFf "$tree/.config" || :)
+[ -z "$lost" ] || die "$config: this kernel does not take" "$(echo "$lost" | paste -sd ' ')"
+few vmlinux
+kernel modules
+[ "$(cat "$tree/include/config/kernel.release")" = "$release" ] ||
+	die "the debug kernel is $(cat "$tree/include/config/kernel.release"), not $release"
+rm -rf "$image"
+kernel INSTALL_MOD_PATH="$image" modules_install
+mkdir -p "$image/boot"
+strip -o "$image/boot/vmlinux-$release" "$tree/vmlinux"
