@@ -76,13 +76,14 @@ static void __attribute__((noreturn)) exec_qemu(const struct host_opts *o, int c
 	/*
 	 * The console is slow: loglevel=5 shows warnings and worse only. On a busy machine the
 	 * kernel cannot calibrate anything: tsc_early_khz, tsc and no_timer_check spare it that.
-	 * The displays need no framebuffer console.
+	 * The displays need no framebuffer console. A slow kernel takes minutes to interpret the
+	 * firmware's program about interrupts, which nothing needs.
 	 */
 	snprintf(
 		append, sizeof(append),
 		"console=ttyS0 loglevel=5 panic=-1 printk.devkmsg=on tsc=reliable tsc_early_khz=%ld "
-		"no_timer_check drm_kms_helper.fbdev_emulation=0",
-		o->icount ? 1000000 : tsc_khz());
+		"no_timer_check drm_kms_helper.fbdev_emulation=0%s",
+		o->icount ? 1000000 : tsc_khz(), o->slow > 1 ? " pci=noacpi" : "");
 	add(argv, &n, "-append", append);
 	add(argv, &n, "-chardev", rig);
 	add(argv, &n, "-chardev", mon);
