@@ -3,6 +3,8 @@
  * A debug kernel finds each kind of bug that rig/debug.config is to find. The module rig_bug makes
  * them; the table lists the reports, which must be in the kernel log, and a lost object must be
  * the only one that kmemleak knows.
+ *
+ * Seen to fail: a use after free that the compiler had removed.
  */
 #include <fcntl.h>
 #include <string.h>

@@ -68,7 +68,7 @@ static void bug_freed(struct thing *thing)
 {
 	kfree(thing);
 	OPTIMIZER_HIDE_VAR(thing);
-	pr_debug("%d\n", READ_ONCE(thing->value));
+	(void)READ_ONCE(thing->value);
 }
 
 static void bug_leak(struct thing *thing)
