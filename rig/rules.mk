@@ -73,8 +73,11 @@ AMD_SMOKE = $(comma)rig_kvm$(if $(filter %-cloud,$(NAME)),,$(comma)drm_dumb_boch
 
 # ONLY=, GROUP= and VARIANT= select tests.
 ONLY ?= $(if $(GROUP)$(filter i386,$(ARCH)),,$(if $(DEBUG),,$(if $(findstring -,$(NAME)),$(SMOKE))))
+# A debug kernel has no drivers of displays, sound and VFIO, and is slow.
+DEBUG_GROUPS := core,direct,memslot,exporter,lookup,modules,races,torture,rig,debug
+VARIANT ?= $(if $(DEBUG),patched)
 SELECT = $(if $(FEW),--kvm patched --paging tdp,$(if $(QUICK),--quick)) \
-	$(if $(DEBUG),--debug) $(if $(ONLY),--only $(ONLY)$(if $(DEBUG),$(comma)leaks)) $(if $(GROUP),--group $(GROUP)) $(if $(VARIANT),--kvm $(VARIANT))
+	$(if $(DEBUG),--debug $(if $(ONLY)$(GROUP),,--group $(DEBUG_GROUPS))) $(if $(ONLY),--only $(ONLY)$(if $(DEBUG),$(comma)leaks)) $(if $(GROUP),--group $(GROUP)) $(if $(VARIANT),--kvm $(VARIANT))
 
 check-rig: initramfs programs
 	$(if $(filter %-rt,$(NAME)),echo "KVM of a realtime kernel needs a constant TSC: make check-intel" >&2; exit 1)
