@@ -83,25 +83,27 @@ static int read_results(struct matrix *m, const char *path)
 {
 	struct cell like = { 0 };
 	const char *error = NULL;
-	char line[512];
+	char *line = NULL;
+	size_t room = 0;
 	FILE *f;
 	long ms;
 
 	f = fopen(path, "re");
-	if (!f || !fgets(line, sizeof(line), f))
+	if (!f || getline(&line, &room, f) < 0)
 		error = f ? "empty" : strerror(errno);
 	else if (sscanf(line, "run %ld %79s %79[^\n]", &ms, like.release, like.host) != 3)
 		error = "not a file of results";
 	else
 		fprintf(m->remark, "- %s, %s: %.0f s in total, including boots\n", like.release,
 			like.host, ms / 1000.0);
-	while (f && !error && fgets(line, sizeof(line), f)) {
+	while (f && !error && getline(&line, &room, f) >= 0) {
 		line[strcspn(line, "\n")] = '\0';
 		if (!add_line(m, &like, line))
 			error = "a line is malformed, or there are too many kinds of host";
 	}
 	if (f)
 		fclose(f);
+	free(line);
 	if (error)
 		fprintf(stderr, "rig: %s: %s\n", path, error);
 	return error ? -1 : 0;
