@@ -4,7 +4,8 @@
  * line of it, or what it returns is complete and can be written and read again with the same
  * result.
  *
- * Seen to fail: with an empty why= accepted; with a second why=, whose memory leaked.
+ * Seen to fail: with an empty why= accepted; with a second why=, whose memory leaked; with a why=
+ * that keeps a character too many.
  */
 #include "tests/fuzz/fuzz.h"
 #include "rig/table.h"
@@ -61,6 +62,8 @@ static void must_be_equal(const struct test *a, const struct test *b)
 		MUST(a->options[i].kind == b->options[i].kind);
 		MUST(a->options[i].kvm == b->options[i].kvm);
 		MUST(!strcmp(a->options[i].value, b->options[i].value));
+		MUST(!a->options[i].why == !b->options[i].why);
+		MUST(!a->options[i].why || !strcmp(a->options[i].why, b->options[i].why));
 	}
 	for (i = 0; a->argv[i]; i++)
 		MUST(b->argv[i] && !strcmp(a->argv[i], b->argv[i]));
