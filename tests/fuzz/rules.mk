@@ -13,6 +13,12 @@ FUZZ_FLAGS := $(filter-out -O1,$(ASAN_FLAGS)) -Wno-unused-function -Wno-missing-
 LIBFUZZER = $(eval LIBFUZZER := $(shell echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
 	clang -fsanitize=fuzzer,address -x c -o /dev/null - 2>/dev/null && echo -fsanitize=fuzzer))$(LIBFUZZER)
 
+fuzz_compiler = $(if $(LIBFUZZER),clang $(LIBFUZZER),$(CC) tests/fuzz/main.c)
+
+# Changes only with the compiler: once clang is installed, it replaces what gcc has built.
+$(B)/fuzz/compiler: FORCE
+	mkdir -p $(@D) && echo $(fuzz_compiler) | cmp -s - $@ || echo $(fuzz_compiler) >$@
+
 # What each tests, beside the sources that it includes.
 FUZZ_PARSE := tool/parse.c $(B)/tool/kernels.c
 fuzz_numbers := $(FUZZ_PARSE)
@@ -30,10 +36,10 @@ fuzz_options := rig/table.c
 fuzz_matrix := rig/matrix.c rig/report.c
 
 $(FUZZERS): $(B)/fuzz/%: tests/fuzz/%.c tests/fuzz/fuzz.h tests/fuzz/main.c tests/fuzz/rules.mk \
-		$(wildcard rig/*.[ch] tool/*.[ch] tests/lib/tap.[ch]) tests/unit/json.c $(B)/tool/kernels.c
-	mkdir -p $(@D)
+		$(wildcard rig/*.[ch] tool/*.[ch] tests/lib/tap.[ch]) tests/unit/json.c $(B)/tool/kernels.c \
+		$(B)/fuzz/compiler
 	printf '  %-8s %s\n' FUZZER $@
-	$(if $(LIBFUZZER),clang $(LIBFUZZER),$(CC) tests/fuzz/main.c) $(CFLAGS) $(FUZZ_FLAGS) \
+	$(fuzz_compiler) $(CFLAGS) $(FUZZ_FLAGS) \
 		-DTOOL_VERSION_=$(VERSION) -o $@ $< $(fuzz_$*)
 
 .PHONY: fuzz
