@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # scripts/usage.mk - refuses mistyped targets, variables and values in one line, before anything is
-# done. Otherwise make ignores a variable that it does not know, and a test that was to run does not.
+# done. Otherwise make ignores a variable that it does not know, and the test that you asked for does
+# not run.
 
-# What the makefiles declare; FORCE is none of a user's. A target with a slash is a file.
+# What the makefiles declare; FORCE is not for users. A target with a slash is a file.
 TARGETS := $(filter-out FORCE,$(shell sed -n 's/^\.PHONY: //p' Makefile */*.mk */*/*.mk))
 GOALS := $(or $(MAKECMDGOALS),help)
 no_target = $(if $(findstring /,$(1)),,$(filter-out $(TARGETS),$(1)))
 $(foreach g,$(GOALS),$(if $(call no_target,$(g)),$(error unknown target '$(g)': "make help" lists them)))
 
 # Those of any build; they may be empty.
-ANY_VARIABLES := AR B CC CFLAGS CXX INSTALL LDFLAGS MAKEFLAGS MORE OBJCOPY PKG_CONFIG V WERROR
+ANY_VARIABLES := AR B CC CFLAGS CXX INSTALL LDFLAGS MAKEFLAGS OBJCOPY PKG_CONFIG V WERROR
 
 # The others, and the targets that each is for. Variables of the environment are not looked at.
 RIG_TARGETS := check-rig check-intel check-i386 check-selftests check-debug
@@ -32,11 +33,12 @@ for_OPS := torture
 for_TRIES := torture
 for_PAGING := torture
 for_MULTI := torture
+for_MORE := mutants
 for_SERIES_DIR := $(for_KERNEL)
 for_NEW_DIR := $(for_KERNEL)
 VARIABLES := $(patsubst for_%,%,$(sort $(filter for_%,$(.VARIABLES))))
 
-# What they may be.
+# What they may be; MORE may be empty.
 values_VARIANT := stock patched
 values_FOR := demo check ci
 values_CORE := 1
@@ -47,12 +49,12 @@ values_MULTI := 1
 values_V := 1
 # Lists of names use commas.
 ONE_WORD := KERNEL ONLY GROUP VARIANT CORE STOCK FOR UPDATE SERIES_DIR NEW_DIR V \
-	RUNS SECONDS SEED OPS TRIES PAGING MULTI
+	RUNS SECONDS SEED OPS TRIES PAGING MULTI MORE
 
 command_line := $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v)))
 $(foreach v,$(filter-out $(VARIABLES) $(ANY_VARIABLES),$(command_line)), \
 	$(error unknown variable '$(v)': use one of $(VARIABLES) $(ANY_VARIABLES)))
-$(foreach v,$(filter $(VARIABLES),$(command_line)), \
+$(foreach v,$(filter-out MORE,$(filter $(VARIABLES),$(command_line))), \
 	$(if $(strip $($(v))),,$(error $(v)= is empty: give it a value or leave it out)))
 $(foreach v,$(filter $(ONE_WORD),$(command_line)), \
 	$(if $(word 2,$($(v))),$(error $(v)=$($(v)): blanks are not allowed, put commas between names)))

@@ -4,7 +4,8 @@
 # does anything, and takes what the documentation says.
 #
 # Seen to fail: the last refusals, without the include in the Makefile; with VARIANT, CORE and the
-# values of V taken out of scripts/usage.mk, those about them, and the right usages.
+# values of V taken out of scripts/usage.mk, those about them, and the right usages; with MORE
+# allowed for every target, those about it.
 set -eu
 # shellcheck source=tests/lib/tap.sh
 . tests/lib/tap.sh
@@ -73,6 +74,9 @@ VARIANT= has no effect on 'shell'|shell VARIANT=stock
 STOCK= has no effect on 'check-rig'|check-rig STOCK=1
 FOR= has no effect on 'check'|check FOR=demo
 CORE= has no effect on 'ci'|ci CORE=1
+MORE= has no effect on 'check'|check MORE=x
+MORE= has no effect on 'check-rig'|check-rig MORE=
+MORE=core direct: blanks are not allowed|mutants 'MORE=core direct'
 END
 
 while read -r arguments; do
@@ -91,6 +95,8 @@ check KERNEL=6.1.0-56-amd64
 check-unit check-rig KERNEL=6.12
 deps FOR=check DEPS_KERNELS='6.1 6.12' UPDATE=1
 shell STOCK=1 KERNEL=6.1
+mutants KERNEL=6.12 ONLY=bit_always MORE=core
+mutants MORE=
 tree KERNEL=6.1
 series SERIES_DIR=kvm/series/6.1 NEW_DIR=kvm/new
 build/no/such/file KERNEL=6.1
