@@ -10,16 +10,22 @@ $(SELFTESTS).built: $(R)/version tests/selftests/build.sh | $(SOURCE)
 	$(call LOCK,selftests) tests/selftests/build.sh $(SOURCE) $(SELFTESTS)
 	touch $@
 
-# The table must mention each program, if only to say why it does not run.
+# The table must mention each program, if only to say why it does not run, and leave out none that
+# does not exist.
 .PHONY: selftests check-selftests
 selftests: $(SELFTESTS).built
 	cd $(SELFTESTS) && find . -type f -printf '%P\n' | while read -r program; do \
 		grep -q "[[:blank:]]$$program\( \|$$\)" $(abspath $(SELFTESTS_TABLE)) || \
 			{ echo "$(SELFTESTS_TABLE) does not mention $$program" >&2; exit 1; }; \
 	done
+	sed -n '/^# Left out/,/^# NAME/s/^#\t\([^\t,]*\).*/\1/p' $(SELFTESTS_TABLE) | tr ' ' '\n' | \
+		while read -r program; do \
+			[ -z "$$program" ] || [ -f $(SELFTESTS)/$$program ] || \
+			{ echo "$(SELFTESTS_TABLE) leaves out $$program, which does not exist" >&2; exit 1; }; \
+		done
 
-# Kernels that share a series get the same tests; "make check" and "make ci" run these
-# groups only.
+# Kernels that share a series get the same tests. "make ci" runs these groups only; "make check" runs
+# none.
 SELFTESTS_QUICK := memory,nested
 check-selftests: SMOKE :=
 check-selftests: GROUP := $(or $(GROUP),$(if $(QUICK),$(SELFTESTS_QUICK)))
