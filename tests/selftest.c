@@ -7,7 +7,7 @@
  *	selftest fails REGEX PROGRAM [ARGUMENT ...]
  *
  * A program that skips or fails must print a line that matches the extended regular expression, so
- * that it does so for the known reason.
+ * that it does so for the known reason. HUGE_PAGES=N in the environment gives it hugetlb pages.
  *
  * Contract: 7. Stock and patched KVM must do the same.
  *
@@ -20,12 +20,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/lib/tap.h"
+#include "tests/lib/kit.h"
 
 /* The exit status of a selftest that skips itself. */
 #define SKIP 4
@@ -78,7 +77,7 @@ int main(int argc, char **argv)
 {
 	const char *want = argc > 2 ? argv[1] : "", *reason = NULL, *ends;
 	char **program = argv + 2, path[4096], name[512] = "";
-	const char *build = getenv("BUILD");
+	const char *build = getenv("BUILD"), *huge = getenv("HUGE_PAGES");
 	bool said = false;
 	struct utsname host;
 	regex_t re;
@@ -96,14 +95,16 @@ int main(int argc, char **argv)
 			 word == program ? "" : " ", *word);
 	program[0] = path;
 
-	/* For the semaphore of hardware_disable_test. */
-	mkdir("/dev/shm", 01777);
+	if (huge)
+		kit_huge_pages(strtoul(huge, NULL, 10));
 	status = run(program, reason ? &re : NULL, &said);
 	ends = !WIFEXITED(status)	   ? "is killed" :
 	       WEXITSTATUS(status) == 127  ? "does not start" :
 	       WEXITSTATUS(status) == SKIP ? "skips" :
 	       WEXITSTATUS(status)	   ? "fails" :
 					     "passes";
+	if (huge)
+		kit_huge_pages(0);
 	if (said && !strcmp(want, "skips") && !strcmp(ends, "skips"))
 		tap_skip_all("%s: %s", name, reason);
 	tap_ok(!strcmp(ends, want), "%s %s", name, want);

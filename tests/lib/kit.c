@@ -114,6 +114,28 @@ static void put_setting(const char *path, const char *value)
 	close(fd);
 }
 
+#define HUGE_PAGES "/proc/sys/vm/nr_hugepages"
+
+void kit_huge_pages(unsigned int pages)
+{
+	char text[16];
+	int fd;
+
+	/* The kernel allocates as many as it can, which are fewer in fragmented memory. */
+	put_setting("/proc/sys/vm/compact_memory", "1");
+	snprintf(text, sizeof(text), "%u", pages);
+	put_setting(HUGE_PAGES, text);
+	memset(text, 0, sizeof(text));
+	fd = open(HUGE_PAGES, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 1)
+		tap_bail("%s: %s", HUGE_PAGES, strerror(errno));
+	close(fd);
+	if (strtoul(text, NULL, 10) != pages)
+		tap_bail(
+			"the host has %d huge pages, not %u: its memory is fragmented, or too small",
+			atoi(text), pages);
+}
+
 static char lru_gen[16]; /* the value to restore */
 
 static void restore_lru_gen(void)

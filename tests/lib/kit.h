@@ -77,6 +77,12 @@ bool kit_tdp_mmu(void);
 bool kit_kernel(unsigned int major, unsigned int minor);
 
 /*
+ * Let the host have this number of hugetlb pages, of 2 MiB each. Bails if the kernel does not find
+ * the memory.
+ */
+void kit_huge_pages(unsigned int pages);
+
+/*
  * Until the program ends, make the kernel count in PG_referenced and PG_active how often a page was
  * marked accessed. With the multi-generational LRU, which Debian's 6.12 uses and its 6.1 does not,
  * it counts elsewhere and leaves PG_referenced set.
