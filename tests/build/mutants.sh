@@ -1,13 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # Proves that all mutants of tests/mutants fit the series: each applies exactly, and names what it is
-# about and tests that exist; and that each patch of the series has one.
+# about, kernels and tests that exist; and that each patch of the series has one.
 set -eu
 # shellcheck source=tests/build/lib.sh
 . tests/build/lib.sh
 # shellcheck source=tests/mutants/lib.sh
 . tests/mutants/lib.sh
-plan 5
+plan 6
 
 # Patches without a mutant: 0015 prints a line that no test reads, and on 6.1 only asynchronous page
 # faults need 0002, which no test looks at.
@@ -27,22 +27,35 @@ silent() {
 heads() {
 	awk '
 		function end() {
-			if (file && !(licence && bug && number && kernels && test))
+			if (file && !(licence && bug == 1 && number == 1 && kernels == 1 && test && !odd))
 				print file ": lacks a line of the head, or has a wrong one"
 		}
 		FNR == 1 {
 			end()
 			file = FILENAME
-			bug = number = kernels = test = 0
+			bug = number = kernels = test = odd = 0
 			licence = $0 == "SPDX-License-Identifier: GPL-2.0-only"
 			head = 1
 		}
 		/^---/ { head = 0 }
 		head && /^Bug: [A-Za-z].*[.]$/ { bug++ }
-		head && /^Patch: [0-9 ]+$/ { number++ }
-		head && /^Kernels: [0-9. ]+$/ { kernels++ }
-		head && /^Test: [a-z]+ [a-z0-9_]+ [a-z0-9_]+$/ { test++ }
+		head && /^Patch: ([0-9 ]+|none)$/ { number++; next }
+		head && /^Kernels: [0-9. ]+$/ { kernels++; next }
+		head && /^Test: [a-z0-9]+ [a-z0-9_]+ [a-z0-9_]+$/ { test++; next }
+		head && !/^(SPDX-License-Identifier: .*|Bug: .*|Hangs: yes|)$/ { odd++ }
 		END { end() }' tests/mutants/*.patch
+}
+
+# The kernels that a head lists have a series, and a file for one kernel lists that one.
+kernels_exist() {
+	for file in tests/mutants/*.patch; do
+		listed=$(field Kernels "$file")
+		for kernel in $listed; do
+			[ -d "kvm/series/$kernel" ] || echo "$file: there is no series for $kernel"
+		done
+		suffix=$(basename "$file" .patch | sed 's/^[^.]*[.]*//')
+		[ -z "$suffix" ] || [ "$suffix" = "$listed" ] || echo "$file: is for $suffix, but lists $listed"
+	done
 }
 
 one_file_each() {
@@ -69,7 +82,7 @@ applied() {
 # Each patch is undone by a mutant, and what a mutant undoes is a patch.
 covered() {
 	for file in $files; do
-		field Patch "$file" | tr ' ' '\n'
+		field Patch "$file" | tr ' ' '\n' | sed '/^none$/d'
 	done | sort -u >"$work/undone"
 	# shellcheck disable=SC2086 # words
 	printf '%s\n' $without | sort - "$work/undone" >"$work/expected"
@@ -77,6 +90,7 @@ covered() {
 }
 
 ok 'each mutant says what it is' silent heads
+ok 'names kernels that exist' silent kernels_exist
 ok 'and has one file for this kernel' silent one_file_each
 ok 'the tests that it names exist' silent named_tests
 ok 'it applies to the series without fuzz' silent applied

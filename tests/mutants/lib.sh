@@ -7,9 +7,10 @@
 #
 #	SPDX-License-Identifier: GPL-2.0-only
 #	Bug: what is wrong, in one sentence
-#	Patch: the numbers of the patches of the series whose work it undoes
+#	Patch: the numbers of the patches of the series whose work it undoes, or none if it breaks stock code
 #	Kernels: those of kvm/series that have it
 #	Test: TABLE NAME PAGING		a row of tests/TABLE.table that must fail; repeated, the best first
+#	Hangs: yes			if the host may die of it, which otherwise proves nothing
 
 # field NAME FILE: the values of a field of the head, one per line.
 field() {
