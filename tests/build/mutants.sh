@@ -42,7 +42,7 @@ heads() {
 		head && /^Patch: ([0-9 ]+|none)$/ { number++; next }
 		head && /^Kernels: [0-9. ]+$/ { kernels++; next }
 		head && /^Test: [a-z0-9]+ [a-z0-9_]+ [a-z0-9_]+$/ { test++; next }
-		head && !/^(SPDX-License-Identifier: .*|Bug: .*|Hangs: yes|)$/ { odd++ }
+		head && !/^(SPDX-License-Identifier: .*|Bug: .*|Hangs: yes|(diff|index) .*|)$/ { odd++ }
 		END { end() }' tests/mutants/*.patch
 }
 

@@ -123,9 +123,9 @@ kill_mutant() {
 	check=$kept
 }
 
-# What a result is about.
+# What a result is about: the series, and all of the mutant but two lines for readers.
 state() {
-	cat "$R/series.id" "$1" | sha256sum
+	grep -v -e '^Bug: ' -e '^Patch: ' "$1" | cat "$R/series.id" - | sha256sum
 }
 
 # When and where this run takes place.
