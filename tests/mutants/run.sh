@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Proves that the tests notice bugs: builds KVM with each of the mutants of tests/mutants/*.patch on top of
 # the series and demands that a test fails, twice, which passes without the mutant. Prints TAP. "make
-# mutants" calls it, and sets the variables: ONLY= has names of mutants, separated by commas; with ONLY=none, only
-# the table of results is written.
+# mutants" calls it, and sets the variables: ONLY= has names of mutants, separated by commas; with
+# ONLY=none, only the table of results is written.
 #
 # First the tests run that the mutant's head names, in this order, then, if none of them fails, those of
 # the groups $MORE of tests/amd.table (core,direct; none if empty). The results of all mutants that were
