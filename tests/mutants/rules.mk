@@ -6,7 +6,7 @@ MORE ?= core,direct
 
 .PHONY: mutants
 mutants: initramfs programs
-	$(if $(findstring -,$(NAME)),echo "mutants need a kernel with a series of its own: KERNEL=$(SERIES)" >&2; exit 1)
+	$(if $(findstring -,$(NAME)),echo "$(NAME) gets only a few tests: make mutants KERNEL=$(SERIES)" >&2; exit 1)
 	R=$(R) REL=$(REL) KERNEL=$(KERNEL) KDIR=$(KDIR) IN="$(IN)" SERIES=$(SERIES) SERIES_DIR=$(SERIES_DIR) \
 		NEW_DIR=$(NEW_DIR) SOURCE_VERSION=$(SOURCE_VERSION) ONLY=$(ONLY) MORE=$(MORE) \
 		$(call LOCK,mutants) $(TAP) $(call part,mutants) tests/mutants/run.sh
