@@ -203,16 +203,17 @@ static void check_page(const struct blob *bl, const char *at, uint32_t page)
 	}
 }
 
-void blob_check_old(const struct blob *bl)
+uint64_t blob_check_old(const struct blob *bl)
 {
 	struct pfnmap_old old;
 
-	if (bl->backing != BACK_DRIVER)
-		return;
+	if (bl->backing != BACK_DRIVER || !bl->kept)
+		return 0;
 	old = buf_check_old(&bl->b);
 	if (old.changed)
 		violated(INV_OLD, "%s: %llu bytes of %llu old pages were written", blob_name(bl),
 			 (unsigned long long)old.changed, (unsigned long long)old.pages);
+	return old.bad_counts;
 }
 
 /* The pages may have moved; apart from that, they must be as they were. */
@@ -231,10 +232,12 @@ static void check_counts(struct blob *bl, bool freed)
 {
 	const char *why = NULL;
 	unsigned int waited;
+	bool bad = true;
 
 	for (waited = 0; waited < SETTLES && !(waited && stopping); waited++) {
 		why = freed ? NULL : changes(bl);
-		if (!why && !buf_check_old(&bl->b).bad_counts)
+		bad = bad && blob_check_old(bl);
+		if (!why && !bad)
 			return;
 		tick();
 	}
@@ -251,7 +254,6 @@ void blob_retire(struct blob *bl, const char *at, bool freed)
 		if (touched)
 			check_page(bl, at, i);
 	}
-	blob_check_old(bl);
 	if (bl->backing == BACK_DRIVER)
 		check_counts(bl, freed);
 	if (bl->b.fd >= 0)

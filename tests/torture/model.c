@@ -41,6 +41,12 @@ static unsigned int emulated(enum touch touch)
 	return touch == TOUCH_ADD || touch == TOUCH_FST ? OUT_INTERNAL : OUT_MMIO;
 }
 
+/* The same if what the instruction loads first may be missing, too. */
+static unsigned int interrupted(enum touch touch)
+{
+	return emulated(touch) | (touch == TOUCH_ADD ? OUT_MMIO : 0);
+}
+
 /* KVM may have to emulate a store, because it cannot make the page writable. */
 static bool emulates(const struct state *s, enum touch touch)
 {
@@ -55,8 +61,13 @@ static unsigned int foresee_memory(const struct state *s, enum touch touch, uint
 	const struct blob *bl = s->blob;
 	unsigned int out = OUT_DONE;
 
-	if (!bl || s->prot == PROT_NONE || s->freed)
+	if (!bl || s->freed)
 		return OUT_EFAULT;
+	/* KVM, stock as well, finds an entry of the driver's in spite of PROT_NONE, as read-only. */
+	if (s->prot == PROT_NONE)
+		return !bl->pfnmap   ? OUT_EFAULT :
+		       stores(touch) ? OUT_EFAULT | interrupted(touch) :
+				       OUT_EFAULT | OUT_DONE;
 	if (bl->backing == BACK_DRIVER && bl->pfnmap) {
 		if (!page_usable(&bl->b.start[page])) {
 			/* Unless KVM emulates the store before it looks at the page. */
@@ -152,7 +163,7 @@ struct view foresee(const struct place *p, unsigned int from, unsigned int to,
 	}
 	/* An emulated store finds that the memory has gone since the guest tried. */
 	if (emulation && view.foreseen & ~OUT_DONE)
-		view.foreseen |= emulated(touch);
+		view.foreseen |= interrupted(touch);
 	/* It loses a race, or its memslot is away, between a load and a store. */
 	if (slots & SLOT_ABSENT && stores(touch) && slots != SLOT_ABSENT)
 		view.foreseen |= OUT_MMIO | OUT_INTERNAL;

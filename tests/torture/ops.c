@@ -37,10 +37,11 @@ static const unsigned int weights[NR_OPS] = {
 	[OP_MAP] = 24,	 [OP_UNMAP] = 3,  [OP_REVOKE] = 12, [OP_MOVE] = 14,   [OP_FREE] = 3,
 	[OP_REFUSE] = 5, [OP_HOLD] = 4,	  [OP_LOSE] = 12,   [OP_PROTECT] = 8, [OP_REMAP] = 5,
 	[OP_MUNMAP] = 5, [OP_ADVISE] = 8, [OP_PEEK] = 4,    [OP_CHECK] = 4,   [OP_KICK] = 5,
-	[OP_FORK] = 3,	 [OP_LOG] = 6,	  [OP_SLOT] = 6,    [OP_RECLAIM] = 2, [OP_REBOOT] = 2,
+	[OP_FORK] = 3,	 [OP_LOG] = 6,	  [OP_SLOT] = 6,    [OP_RECLAIM] = 1, [OP_REBOOT] = 2,
 };
 
 atomic_uint done_ops[NR_OPS];
+atomic_ulong spent_ops[NR_OPS];
 
 /* Of those who leave addresses unmapped for a moment, which nothing else may take. */
 static pthread_mutex_t mm_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -146,7 +147,7 @@ static void revoke_pages(struct place *p)
 static void replace_pages(struct place *p, bool free, uint64_t r)
 {
 	struct state s = *place_state(p), next = s;
-	bool keep = r % 4 && buf_check_old(&s.blob->b).pages + p->pages <= MAX_KEPT;
+	bool keep = r % 4 && s.blob->kept + p->pages <= MAX_KEPT;
 
 	next.freed = free;
 	change(p, &next, racing(&s));
@@ -156,6 +157,8 @@ static void replace_pages(struct place *p, bool free, uint64_t r)
 			tap_bail("PFNMAP_MOVE or PFNMAP_FREE of %s: %s", buf_name(&s.blob->b),
 				 strerror(errno));
 		next = s;
+	} else if (keep) {
+		s.blob->kept += p->pages;
 	}
 	changed(p, &next);
 }
@@ -457,7 +460,7 @@ static void do_place(struct vmm *m, enum op_kind kind, struct place *p, uint64_t
 void op_do(struct vmm *m, uint64_t seed, uint32_t i)
 {
 	enum op_kind kind = op_kind(seed, i);
-	uint64_t r = hash(~seed, i);
+	uint64_t r = hash(~seed, i), start = microseconds();
 	struct place *p = &world.places[r % NR_PLACES];
 
 	r >>= 8;
@@ -477,4 +480,5 @@ void op_do(struct vmm *m, uint64_t seed, uint32_t i)
 		pthread_mutex_unlock(&p->lock);
 	}
 	done_ops[kind]++;
+	spent_ops[kind] += microseconds() - start;
 }

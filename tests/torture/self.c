@@ -54,6 +54,7 @@ static void lose_stores(void)
 static void write_old(void)
 {
 	buf_do(&blob->b, PFNMAP_MOVE, PFNMAP_KEEP_OLD);
+	blob->kept += PAGES;
 	buf_do(&blob->b, PFNMAP_STRAY, PAGES - 1);
 }
 

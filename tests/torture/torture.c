@@ -370,17 +370,24 @@ static void prepare_host(void)
 
 /* ---- results ---- */
 
-static void report(void)
+static void report(uint64_t since)
 {
-	char text[512];
+	uint64_t spent = microseconds() - since;
+	unsigned int ops = 0;
+	char text[1024];
 	int n = 0;
 
 	for (int i = 0; i < NR_INVARIANTS; i++)
 		if (!tap_ok(!violations[i][0], "%s", invariants[i]))
 			tap_diag("%s", violations[i]);
-	for (int i = 0; i < NR_OPS; i++)
-		n += snprintf(text + n, sizeof(text) - n, " %s %u", op_names[i], done_ops[i]);
+	for (int i = 0; i < NR_OPS; i++) {
+		n += snprintf(text + n, sizeof(text) - n, " %s %u (%lu us)", op_names[i],
+			      done_ops[i], done_ops[i] ? spent_ops[i] / done_ops[i] : 0);
+		ops += done_ops[i];
+	}
 	tap_diag("operations:%s", text);
+	tap_diag("%u operations and %u touches in %.1f seconds, %.1f operations a second", ops,
+		 world.touches, spent / 1e6, ops * 1e6 / spent);
 	n = 0;
 	for (int i = 0; i < NR_TOUCHES; i++)
 		n += snprintf(text + n, sizeof(text) - n, " %s %u", touch_names[i],
@@ -392,7 +399,7 @@ static void report(void)
 static void test(int argc, char **argv)
 {
 	struct list l = { .op = malloc(MAX_OPS * sizeof(*l.op)) };
-	uint64_t seed = 1, first;
+	uint64_t seed = 1, first, start = microseconds();
 	bool shrinks = false, failed;
 	time_t end = time(NULL);
 	int tries = 1;
@@ -420,9 +427,9 @@ static void test(int argc, char **argv)
 	do {
 		failed = !run_tries(seed, &l, tries);
 	} while (!failed && time(NULL) < end && ++seed);
-	tap_diag("seeds %llu to %llu, %u operations each, %u touches", (unsigned long long)first,
-		 (unsigned long long)seed, l.nr, world.touches);
-	report();
+	tap_diag("seeds %llu to %llu, %u operations each", (unsigned long long)first,
+		 (unsigned long long)seed, l.nr);
+	report(start);
 	if (failed) {
 		tap_diag("repeat it with seed=%llu and", (unsigned long long)seed);
 		list_print(&l);

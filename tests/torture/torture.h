@@ -74,6 +74,7 @@ struct blob {
 	enum backing backing;
 	struct buf b; /* its fd is that of the memfd, or -1 */
 	uint32_t pages;
+	uint32_t kept; /* pages that the driver keeps after it took them back */
 	bool pfnmap; /* VM_PFNMAP, so that KVM takes its pfns from page table entries */
 	bool twins;  /* two pages at a time have the same content, for KSM */
 	struct stored (*stored)[NR_VCPUS]; /* per page */
@@ -104,8 +105,11 @@ bool blob_peek(const struct blob *bl, const char *at, uint32_t page, uint32_t of
  */
 void blob_retire(struct blob *bl, const char *at, bool freed);
 
-/* Has a page of the driver been written after it was taken back? */
-void blob_check_old(const struct blob *bl);
+/*
+ * Has a page of the driver been written after it was taken back? Returns how many of those that the
+ * driver keeps have a wrong count.
+ */
+uint64_t blob_check_old(const struct blob *bl);
 
 /* ---- the model ---- */
 
@@ -241,6 +245,9 @@ void tick(void);
 
 extern unsigned int patience; /* ticks */
 
+/* The host's clock. */
+uint64_t microseconds(void);
+
 /* ---- operations ---- */
 
 enum op_kind {
@@ -269,6 +276,7 @@ enum op_kind {
 
 extern const char *const op_names[NR_OPS];
 extern atomic_uint done_ops[NR_OPS];
+extern atomic_ulong spent_ops[NR_OPS]; /* microseconds, waits for locks included */
 
 /* Operation number i of a seed. */
 enum op_kind op_kind(uint64_t seed, uint32_t i);

@@ -16,6 +16,14 @@ void tick(void)
 	nanosleep(&(struct timespec){ .tv_nsec = 500000 }, NULL);
 }
 
+uint64_t microseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000ull + now.tv_nsec / 1000;
+}
+
 /* Held by those who change the VM, so that a vCPU may not be there: then leave it. */
 void touches_stop(void)
 {
