@@ -4,7 +4,7 @@
  * memory, and vCPUs touch it all the time: every touch ends as foreseen, nobody sees or changes a
  * page that was taken away, no store is lost, and all counts and flags are as before.
  *
- *	torture [seed=N] [ops=N | ops=N-N,N,...] [seconds=N] [tries=N] [shrink]
+ *	torture [seed=N | seed=fresh] [ops=N | ops=N-N,N,...] [seconds=N] [tries=N] [shrink]
  *	torture self
  *
  * The operations follow from the seed and their numbers, so a list of numbers repeats them, though
@@ -21,12 +21,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/swap.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -86,19 +90,26 @@ struct list {
 	uint32_t nr;
 };
 
-static void list_print(const struct list *l)
+/* How to repeat it. */
+static void list_print(uint64_t seed, const struct list *l)
 {
-	char text[512];
+	char text[800];
+	struct utsname uts;
+	uint32_t i;
 	int n = 0;
 
-	for (uint32_t i = 0; i < l->nr && n < (int)sizeof(text) - 32; i++) {
+	uname(&uts);
+	for (i = 0; i < l->nr && n < (int)sizeof(text) - 32; i++) {
 		uint32_t first = l->op[i];
 
 		while (i + 1 < l->nr && l->op[i + 1] == l->op[i] + 1)
 			i++;
 		n += snprintf(text + n, sizeof(text) - n, n ? ",%u-%u" : "%u-%u", first, l->op[i]);
 	}
-	tap_diag("%u operations: ops=%s", l->nr, text);
+	tap_diag("%u operations: make torture KERNEL=%s VARIANT=%s PAGING=%s SEED=%llu TRIES=10 "
+		 "OPS=%s%s",
+		 l->nr, uts.release, getenv("KVM"), getenv("PAGING"), (unsigned long long)seed,
+		 text, i < l->nr ? ",..." : "");
 }
 
 static void list_add(struct list *l, uint32_t first, uint32_t last)
@@ -156,10 +167,37 @@ static void *vmm_main(void *arg)
 		if (i >= work.nr)
 			break;
 		m->op = work.op[i];
+		m->doing = op_names[op_kind(work.seed, m->op)];
 		m->steps++;
 		op_do(m, work.seed, m->op);
 	}
-	m->steps = UINT32_MAX;
+	m->steps = STEPS_ALL;
+	return NULL;
+}
+
+static void end_vm(void)
+{
+	pthread_mutex_lock(&world.vm_lock);
+	vm_end();
+	pthread_mutex_unlock(&world.vm_lock);
+}
+
+/* The VM may go before its memory, or after it. */
+static void *end_main(void *arg)
+{
+	struct vmm *m = arg;
+	bool vm_first = world.seed & 1;
+
+	m->doing = "the end";
+	if (vm_first)
+		end_vm();
+	for (int i = 0; i < NR_PLACES; i++) {
+		m->steps++;
+		place_set(m, &world.places[i], NULL);
+	}
+	if (!vm_first)
+		end_vm();
+	m->steps = STEPS_ALL;
 	return NULL;
 }
 
@@ -223,39 +261,46 @@ void watch_vcpus(struct watched *vcpus)
 	}
 }
 
-/* Wait for the VMM's threads, as long as each thread makes a step now and then. */
-static void watch(void)
+static bool stuck(void)
+{
+	return violation(INV_STUCK)[0];
+}
+
+/* Run threads of the VMM, as long as each thread makes a step now and then. */
+static void run_threads(int nr, void *(*fn)(void *))
 {
 	struct watched vmms[NR_VMMS] = { 0 }, vcpus[NR_VCPUS] = { 0 };
 	bool busy = true;
 
-	while (busy) {
+	for (int i = 0; i < nr; i++) {
+		world.vmms[i].steps = 0;
+		if (pthread_create(&world.vmms[i].thread, NULL, fn, &world.vmms[i]))
+			tap_bail("pthread_create: %s", strerror(errno));
+	}
+	while (busy && !stuck()) {
 		busy = false;
-		for (int i = 0; i < NR_VMMS; i++) {
+		for (int i = 0; i < nr; i++) {
 			struct vmm *m = &world.vmms[i];
 
-			if (m->steps == UINT32_MAX)
+			if (m->steps == STEPS_ALL)
 				continue;
 			busy = true;
 			if (stands_still(&vmms[i], m->steps))
-				violated(INV_STUCK, "operation %u (%s) does not end", m->op,
-					 op_names[op_kind(work.seed, m->op)]);
+				violated(INV_STUCK, "%s (operation %u) does not end", m->doing,
+					 m->op);
 		}
 		watch_vcpus(vcpus);
 		touches_stop();
-		/* Such a thread cannot be joined. */
-		if (violation(INV_STUCK)[0])
-			tap_bail("seed %llu: %s", (unsigned long long)work.seed,
-				 violation(INV_STUCK));
 		tick();
 	}
+	/* One that is stuck cannot be joined. */
+	for (int i = 0; i < nr && !stuck(); i++)
+		pthread_join(world.vmms[i].thread, NULL);
 }
 
 /* Run operations in one world. */
 static void world_run(uint64_t seed, const uint32_t *op, uint32_t nr)
 {
-	bool vm_first = seed & 1;
-
 	world.seed = seed;
 	work.op = op;
 	work.nr = nr;
@@ -264,21 +309,9 @@ static void world_run(uint64_t seed, const uint32_t *op, uint32_t nr)
 		place_set(&world.vmms[0], &world.places[i],
 			  blob_create(world.places[i].pages, hash(seed, MAX_OPS + i)));
 	vm_begin();
-	for (int i = 0; i < NR_VMMS; i++) {
-		world.vmms[i].steps = 0;
-		if (pthread_create(&world.vmms[i].thread, NULL, vmm_main, &world.vmms[i]))
-			tap_bail("pthread_create: %s", strerror(errno));
-	}
-	watch();
-	for (int i = 0; i < NR_VMMS; i++)
-		pthread_join(world.vmms[i].thread, NULL);
-
-	if (vm_first)
-		vm_end();
-	for (int i = 0; i < NR_PLACES; i++)
-		place_set(&world.vmms[0], &world.places[i], NULL);
-	if (!vm_first)
-		vm_end();
+	run_threads(NR_VMMS, vmm_main);
+	if (!stuck())
+		run_threads(1, end_main);
 }
 
 /* Run a list; true if nothing was violated. */
@@ -324,7 +357,7 @@ static void shrink(uint64_t seed, struct list *l, int tries)
 			}
 			memcpy(l->op, part.op, part.nr * sizeof(*l->op));
 			l->nr = part.nr;
-			list_print(l);
+			list_print(seed, l);
 		}
 	}
 	for (uint32_t i = 0; i < l->nr && i < 32; i++)
@@ -365,7 +398,6 @@ static void prepare_host(void)
 	close(fd);
 	put(KSM "sleep_millisecs", "20");
 	put(KSM "run", "1");
-	atexit(restore);
 }
 
 /* ---- results ---- */
@@ -396,6 +428,15 @@ static void report(uint64_t since)
 		 text, outcomes[1], outcomes[2], outcomes[3], outcomes[4], unjudged);
 }
 
+static uint64_t fresh(void)
+{
+	uint32_t seed;
+
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		tap_bail("getrandom: %s", strerror(errno));
+	return seed;
+}
+
 static void test(int argc, char **argv)
 {
 	struct list l = { .op = malloc(MAX_OPS * sizeof(*l.op)) };
@@ -407,7 +448,9 @@ static void test(int argc, char **argv)
 	if (!l.op)
 		tap_bail("out of memory");
 	for (int i = 1; i < argc; i++) {
-		if (!strncmp(argv[i], "seed=", 5))
+		if (!strcmp(argv[i], "seed=fresh"))
+			seed = fresh();
+		else if (!strncmp(argv[i], "seed=", 5))
 			seed = strtoull(argv[i] + 5, NULL, 0);
 		else if (!strncmp(argv[i], "ops=", 4))
 			list_parse(&l, argv[i] + 4);
@@ -424,6 +467,7 @@ static void test(int argc, char **argv)
 		list_add(&l, 0, DEFAULT_OPS - 1);
 
 	first = seed;
+	tap_diag("seed %llu", (unsigned long long)seed);
 	do {
 		failed = !run_tries(seed, &l, tries);
 	} while (!failed && time(NULL) < end && ++seed);
@@ -431,23 +475,45 @@ static void test(int argc, char **argv)
 		 (unsigned long long)seed, l.nr);
 	report(start);
 	if (failed) {
-		tap_diag("repeat it with seed=%llu and", (unsigned long long)seed);
-		list_print(&l);
-		if (shrinks)
+		list_print(seed, &l);
+		/* Threads that are stuck are still there. */
+		if (shrinks && !stuck())
 			shrink(seed, &l, tries > 3 ? tries : 3);
 	}
 	free(l.op);
 }
 
+/* Restore the host after the test, even if that is stuck or bails out. */
+static int supervise(pid_t pid)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			tap_bail("waitpid: %s", strerror(errno));
+	restore();
+	if (WIFSIGNALED(status))
+		tap_bail("the test was killed by signal %d", WTERMSIG(status));
+	return WEXITSTATUS(status);
+}
+
 int main(int argc, char **argv)
 {
+	pid_t pid;
+
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	/* Nothing but the test maps memory while addresses are free for a moment. */
 	mallopt(M_ARENA_MAX, 1);
 	mallopt(M_MMAP_MAX, 0);
+	prepare_host();
+	pid = fork();
+	if (pid < 0)
+		tap_bail("fork: %s", strerror(errno));
+	if (pid)
+		return supervise(pid);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	kit_start();
 	kit_cgroup();
-	prepare_host();
 	world_init();
 	if (argc == 2 && !strcmp(argv[1], "self")) {
 		self_test();

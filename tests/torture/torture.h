@@ -201,12 +201,15 @@ struct runner {
 	uint32_t page;
 };
 
+#define STEPS_ALL UINT32_MAX
+
 struct vmm {
 	pthread_t thread;
 	unsigned int number;
 	char *parking;	   /* reserved addresses for memory that is moved away */
-	atomic_uint steps; /* operations begun and ended */
+	atomic_uint steps; /* operations begun; STEPS_ALL: its thread does nothing more */
 	uint32_t op;	   /* the present one */
+	const char *doing; /* its name */
 };
 
 struct world {
