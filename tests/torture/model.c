@@ -3,9 +3,15 @@
 #include "tests/torture/torture.h"
 
 const char *const touch_names[NR_TOUCHES] = {
-	[TOUCH_READ] = "read",	       [TOUCH_FILL] = "store", [TOUCH_ADD] = "lock xadd",
-	[TOUCH_FST] = "fstp",	       [TOUCH_COPY] = "movsb", [TOUCH_EXEC] = "execute",
+	[TOUCH_READ] = "read",
+	[TOUCH_FILL] = "store",
+	[TOUCH_ADD] = "lock xadd",
+	[TOUCH_FST] = "fstp",
+	[TOUCH_COPY] = "movsb",
+	[TOUCH_EXEC] = "execute",
 	[TOUCH_PREFAULT] = "prefault",
+	[TOUCH_L2_READ] = "nested read",
+	[TOUCH_L2_FILL] = "nested store",
 };
 
 void history_add(struct history *h, const struct change *change)
@@ -29,10 +35,10 @@ const struct state *place_state(const struct place *p)
 	return &p->history.changes[p->history.now % NR_CHANGES].to;
 }
 
-static bool stores(enum touch touch)
+bool stores(enum touch touch)
 {
 	return touch == TOUCH_FILL || touch == TOUCH_ADD || touch == TOUCH_FST ||
-	       touch == TOUCH_COPY;
+	       touch == TOUCH_COPY || touch == TOUCH_L2_FILL;
 }
 
 /* How a store ends that KVM emulates, and finds no memory for. */

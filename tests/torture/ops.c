@@ -305,15 +305,25 @@ static void fork_vmm(struct place *p, uint64_t r)
 
 /* ---- the VM ---- */
 
+static void log_set(uint32_t flag)
+{
+	log_stop();
+	world.slot_flags = (world.slot_flags & ~KVM_MEM_LOG_DIRTY_PAGES) | flag;
+	VMM_MUST(vm_slot_flags(world.vm, KIT_SLOT, world.slot_flags));
+	if (flag)
+		log_start();
+}
+
 static void log_dirty(uint64_t r)
 {
-	static uint64_t bitmap[WINDOW_PAGES / 64]; /* vm_lock is held */
-
-	if (r & 1)
-		world.slot_flags ^= KVM_MEM_LOG_DIRTY_PAGES;
-	VMM_MUST(vm_slot_flags(world.vm, KIT_SLOT, world.slot_flags));
-	if (world.slot_flags & KVM_MEM_LOG_DIRTY_PAGES)
-		VMM_MUST(vm_dirty_get(world.vm, KIT_SLOT, bitmap));
+	if (r % 4 == 0)
+		log_set(~world.slot_flags & KVM_MEM_LOG_DIRTY_PAGES);
+	else
+		log_read();
+	if (world.slot_flags & KVM_MEM_LOG_DIRTY_PAGES) {
+		pause_a_while();
+		log_read();
+	}
 }
 
 static void change_slot(uint64_t r)
@@ -322,12 +332,14 @@ static void change_slot(uint64_t r)
 	uint32_t flags = r % 4 ? 0 : KVM_MEM_READONLY;
 	unsigned int next = flags ? SLOT_RO : SLOT_RW;
 
+	log_stop();
 	if (r & 256) {
 		history_add_slot(&world.slot, now | SLOT_ABSENT);
 		VMM_MUST(vm_slot_move(world.vm, KIT_SLOT, OTHER_GPA));
 		pause_a_while();
 		VMM_MUST(vm_slot_move(world.vm, KIT_SLOT, KIT_GPA));
 		history_add_slot(&world.slot, now);
+		log_set(world.slot_flags & KVM_MEM_LOG_DIRTY_PAGES);
 		return;
 	}
 	history_add_slot(&world.slot, now | next | SLOT_ABSENT);

@@ -58,6 +58,19 @@ static void write_old(void)
 	buf_do(&blob->b, PFNMAP_STRAY, PAGES - 1);
 }
 
+/* Logging begins, and a store is claimed that nobody made, until no guest happens to make it. */
+static void forget_store(void)
+{
+	world.slot_flags |= KVM_MEM_LOG_DIRTY_PAGES;
+	VMM_MUST(vm_slot_flags(world.vm, KIT_SLOT, world.slot_flags));
+	log_start();
+	while (!stopping) {
+		log_read();
+		log_stored(place, PAGES - 1, log_touch(place, PAGES - 1));
+		log_read();
+	}
+}
+
 static void hold_page(void)
 {
 	struct iovec one = { .iov_base = place->at, .iov_len = KIT_PAGE };
@@ -93,6 +106,7 @@ static const struct {
 	{ "poison", poison_pages, INV_READ, { .pages = PAGES } },
 	{ "stores that are gone", lose_stores, INV_STORE, { .pages = PAGES } },
 	{ "a store to an old page", write_old, INV_OLD, { .pages = PAGES } },
+	{ "a store that is not logged", forget_store, INV_LOG, { .pages = PAGES } },
 	{ "a reference", hold_page, INV_COUNT, { .kind = PFNMAP_MIXED, .pages = PAGES } },
 	{ "a fault that does not end", hold_faults, INV_STUCK, { .pages = PAGES } },
 };

@@ -2,7 +2,7 @@
 /*
  * torture - Threads do everything at once that a VMM, a driver and the kernel can do to guest
  * memory, and vCPUs touch it all the time: every touch ends as foreseen, nobody sees or changes a
- * page that was taken away, no store is lost, and all counts and flags are as before.
+ * page that was taken away, no store is lost, the dirty log has each, and all counts and flags are as before.
  *
  *	torture [seed=N | seed=fresh] [ops=N | ops=N-N,N,...] [seconds=N] [tries=N] [shrink]
  *	torture self
@@ -48,6 +48,7 @@ static const char *const invariants[NR_INVARIANTS] = {
 	[INV_READ] = "nobody reads bytes of another page",
 	[INV_STORE] = "no store is lost",
 	[INV_OLD] = "nothing writes to pages that were taken back",
+	[INV_LOG] = "the dirty log has all stores, and nothing that nobody touched",
 	[INV_COUNT] = "counts and flags are as they were",
 	[INV_STUCK] = "every thread goes on",
 };

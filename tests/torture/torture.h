@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The parts of the torture test: what is mapped where and was a moment ago (model.c), the memory
- * (blob.c), the guests' touches (touch.c), the VMM's operations (ops.c), and the runs (torture.c).
+ * (blob.c), the guests' touches (touch.c), the dirty log (log.c), the VMM's operations (ops.c), and the runs (torture.c).
  *
  * Any thread may report a violation at any time; the first one ends the run.
  */
@@ -29,6 +29,7 @@ enum invariant {
 	INV_READ,    /* no guest or host reads another page's bytes */
 	INV_STORE,   /* no store is lost, or done twice */
 	INV_OLD,     /* nothing writes to a page that the driver took back */
+	INV_LOG,     /* the dirty log has what was stored */
 	INV_COUNT,   /* counts and flags are as they were */
 	INV_STUCK,   /* every thread goes on */
 	NR_INVARIANTS,
@@ -153,10 +154,15 @@ enum touch {
 	TOUCH_COPY,
 	TOUCH_EXEC,
 	TOUCH_PREFAULT,
+	TOUCH_L2_READ, /* by a nested guest */
+	TOUCH_L2_FILL,
 	NR_TOUCHES,
 };
 
 extern const char *const touch_names[NR_TOUCHES];
+
+/* Does it store something? */
+bool stores(enum touch touch);
 
 struct place {
 	char *at;
@@ -250,6 +256,24 @@ extern unsigned int patience; /* ticks */
 
 /* The host's clock. */
 uint64_t microseconds(void);
+
+/* ---- the dirty log ---- */
+
+/* For a new VM, before and after a vCPU is created, and at its end. */
+void log_begin(bool want_rings);
+void log_begin_vcpu(const struct runner *r);
+void log_end(void);
+
+/* Logging has begun; it is about to end, or may lose what it has. */
+void log_start(void);
+void log_stop(void);
+
+/* Read and clear the log, and compare it with what the guests have stored. Any thread. */
+void log_read(void);
+
+/* A touch begins; a store has ended that began when log_touch() returned `since`. */
+unsigned int log_touch(const struct place *p, uint32_t page);
+void log_stored(const struct place *p, uint32_t page, unsigned int since);
 
 /* ---- operations ---- */
 

@@ -92,6 +92,45 @@ static void prefault(struct try *t)
 				     OUT_OTHER;
 }
 
+/* Let the vCPU run, until its outcome is that of the touch. */
+static void run(struct try *t, const struct guest_cmd *cmd)
+{
+	struct guest_outcome *out = &t->guest;
+
+	guest_call(t->r->v, cmd, out);
+	for (;;) {
+		if (out->end == GUEST_EXIT && out->exit_reason == KVM_EXIT_DIRTY_RING_FULL)
+			log_read();
+		else if (out->end != GUEST_RUN_FAILED || out->err != EINTR)
+			break;
+		guest_resume(t->r->v, out);
+	}
+}
+
+static void run_nested(struct try *t)
+{
+	struct guest_cmd cmd = {
+		.op = GUEST_VMRUN,
+		.flags = vcpu_can_nest_paging(t->r->v) ? GUEST_NPT : 0,
+		.gpa = GUEST_SCRATCH + t->r->number * KIT_PAGE,
+		.gpa2 = t->p->gpa + (uint64_t)t->page * KIT_PAGE,
+		.value = t->value,
+	};
+
+	if (t->touch == TOUCH_L2_READ)
+		cmd.flags |= GUEST_L2_LOAD;
+	else
+		cmd.gpa2 += PAGE_FILL(t->r->number);
+	run(t, &cmd);
+	t->out = classify(&t->guest);
+	if (t->out == OUT_DONE && t->guest.result != GUEST_L2_DONE)
+		t->out = OUT_OTHER;
+	else
+		t->guest.result = t->guest.result2;
+	if (t->out != OUT_DONE)
+		VMM_MUST(vcpu_reset(t->r->v));
+}
+
 static void run_touch(struct try *t)
 {
 	uint64_t gpa = t->p->gpa + (uint64_t)t->page * KIT_PAGE;
@@ -130,9 +169,7 @@ static void run_touch(struct try *t)
 		cmd.gpa += t->r->v->mode == VCPU_REAL ? PAGE_CODE16 : PAGE_CODE;
 		break;
 	}
-	guest_call(t->r->v, &cmd, &t->guest);
-	while (t->guest.end == GUEST_RUN_FAILED && t->guest.err == EINTR)
-		guest_resume(t->r->v, &t->guest);
+	run(t, &cmd);
 	t->out = classify(&t->guest);
 	/* Finish the instruction now, not in the middle of the next touch. */
 	if (t->out != OUT_DONE)
@@ -208,6 +245,7 @@ static void check_store(struct try *t, const struct view *view)
 
 	switch (t->touch) {
 	case TOUCH_FILL:
+	case TOUCH_L2_FILL:
 		s->fill = t->value + (t->loop ? guest_progress(t->r->v) - 1 : 0);
 		check_stored(t, view, PAGE_FILL(v), &s->fill, 8);
 		break;
@@ -257,7 +295,7 @@ static void judge(struct try *t)
 		done_touches[t->touch]++;
 	if (t->touch == TOUCH_PREFAULT)
 		return;
-	if (t->touch == TOUCH_READ || t->touch == TOUCH_EXEC) {
+	if (!stores(t->touch)) {
 		if (foreseen && t->out == OUT_DONE)
 			check_read(t, &view);
 	} else {
@@ -279,12 +317,18 @@ static void touch_once(struct runner *r)
 		.len = 1 + (x >> 40) % 8,
 		.loop = (x >> 52) % 4 == 0,
 	};
+	unsigned int since;
 
 	/* Half of the touches meet in few pages. */
 	if (x >> 48 & 1)
 		t.page %= 4;
 	if (t.touch == TOUCH_PREFAULT && !(tap_kvm_patched() && kit_prefaults()))
 		t.touch = TOUCH_READ;
+	if (t.touch == TOUCH_L2_READ || t.touch == TOUCH_L2_FILL) {
+		t.loop = false;
+		if (r->v->mode != VCPU_LONG || !vcpu_can_nest(r->v))
+			t.touch -= TOUCH_L2_READ - TOUCH_READ;
+	}
 
 	r->touch = touch_names[t.touch];
 	r->place = p;
@@ -292,10 +336,15 @@ static void touch_once(struct runner *r)
 	r->inside++;
 	t.from = p->history.now;
 	t.slot_from = world.slot.now;
+	since = log_touch(p, t.page);
 	if (t.touch == TOUCH_PREFAULT)
 		prefault(&t);
+	else if (t.touch == TOUCH_L2_READ || t.touch == TOUCH_L2_FILL)
+		run_nested(&t);
 	else
 		run_touch(&t);
+	if (stores(t.touch) && t.out == OUT_DONE)
+		log_stored(p, t.page, since);
 	judge(&t);
 	r->inside++;
 	world.touches++;
@@ -321,6 +370,7 @@ void vm_begin(void)
 	world.irqchip = x & 1;
 	world.vm = vm_create(world.irqchip ? VM_IRQCHIP : 0);
 	world.slot_flags = 0;
+	log_begin(x & 2);
 	VMM_MUST(vm_slot_set(world.vm, KIT_SLOT, KIT_GPA, WINDOW_SIZE, world.window, 0));
 	history_add_slot(&world.slot, SLOT_RW);
 	world.halt = false; /* with vm_lock held, or before other threads start */
@@ -331,8 +381,14 @@ void vm_begin(void)
 		r->number = i;
 		r->ended = false;
 		r->v = vcpu_create(world.vm, mode);
-		vcpu_start(r->v, touch_all, r);
+		log_begin_vcpu(r);
 	}
+	/* Nested guests see half of the memory in 2 MiB pages. The first vCPU is in long mode. */
+	if (vcpu_can_nest_paging(world.runners[0].v))
+		VMM_MUST(vm_map_nested(world.vm, KIT_GPA + KIT_HUGE, KIT_GPA + KIT_HUGE, KIT_HUGE,
+				       KIT_PAGE, 0));
+	for (int i = 0; i < NR_VCPUS; i++)
+		vcpu_start(world.runners[i].v, touch_all, &world.runners[i]);
 }
 
 void vm_end(void)
@@ -348,6 +404,7 @@ void vm_end(void)
 		}
 		vcpu_join(r->v);
 	}
+	log_end();
 	for (int i = 0; i < NR_VCPUS; i++)
 		vcpu_destroy(world.runners[i].v);
 	vm_destroy(world.vm);
