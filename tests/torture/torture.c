@@ -26,6 +26,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/swap.h>
@@ -41,6 +42,8 @@
 #define MAX_OPS	      100000u
 #define PATIENCE      20000u /* ticks without a step: many times too long */
 #define SWAP	      "/dev/ram0"
+#define DEBUGFS	      "/sys/kernel/debug"
+#define FAILSLAB      DEBUGFS "/failslab/"
 #define KSM	      "/sys/kernel/mm/ksm/"
 
 static const char *const invariants[NR_INVARIANTS] = {
@@ -55,6 +58,7 @@ static const char *const invariants[NR_INVARIANTS] = {
 
 atomic_bool stopping;
 unsigned int patience = PATIENCE;
+bool fails_allocations;
 
 static pthread_mutex_t violation_lock = PTHREAD_MUTEX_INITIALIZER;
 static char violations[NR_INVARIANTS][256]; /* the first one of each, or "" */
@@ -381,6 +385,11 @@ static void restore(void)
 {
 	put(KSM "run", "2");
 	put(KSM "run", "0");
+	if (fails_allocations) {
+		put(FAILSLAB "ignore-gfp-wait", "Y");
+		put(FAILSLAB "verbose", "2");
+	}
+	umount(DEBUGFS);
 	swapoff(SWAP);
 }
 
@@ -399,6 +408,14 @@ static void prepare_host(void)
 	close(fd);
 	put(KSM "sleep_millisecs", "20");
 	put(KSM "run", "1");
+	if (mount("none", DEBUGFS, "debugfs", 0, NULL) && errno != EBUSY)
+		tap_bail("mount of debugfs: %s", strerror(errno));
+	fails_allocations = !access(FAILSLAB, F_OK) && !access("/proc/self/fail-nth", W_OK);
+	if (fails_allocations) {
+		/* Also those that may sleep, and without a line in the log for each. */
+		put(FAILSLAB "ignore-gfp-wait", "N");
+		put(FAILSLAB "verbose", "0");
+	}
 }
 
 /* ---- results ---- */
@@ -427,6 +444,11 @@ static void report(uint64_t since)
 			      done_touches[i]);
 	tap_diag("touches done:%s; EFAULT %u, MMIO %u, internal error %u, EAGAIN %u, unjudged %u",
 		 text, outcomes[1], outcomes[2], outcomes[3], outcomes[4], unjudged);
+	if (fails_allocations)
+		tap_diag("allocations were made to fail; %u touches ended with ENOMEM",
+			 outcomes[5]);
+	else
+		tap_diag("no allocation was made to fail: the kernel lacks CONFIG_FAILSLAB");
 }
 
 static uint64_t fresh(void)

@@ -144,7 +144,9 @@ struct history {
 #define OUT_MMIO     4u
 #define OUT_INTERNAL 8u	 /* KVM_EXIT_INTERNAL_ERROR */
 #define OUT_AGAIN    16u /* KVM_PRE_FAULT_MEMORY: EAGAIN */
-#define OUT_OTHER    32u /* never foreseen */
+#define OUT_NOMEM    32u /* ENOMEM: an allocation was made to fail */
+#define OUT_OTHER    64u /* never foreseen */
+#define NR_OUTCOMES  7
 
 enum touch {
 	TOUCH_READ,
@@ -237,7 +239,7 @@ extern struct world world;
 extern atomic_bool stopping; /* something was violated */
 
 /* Counters of all runs. */
-extern atomic_uint done_touches[NR_TOUCHES], outcomes[6], unjudged;
+extern atomic_uint done_touches[NR_TOUCHES], outcomes[NR_OUTCOMES], unjudged;
 
 /* The VM and the vCPUs' threads; with vm_lock held. */
 void vm_begin(void);
@@ -253,6 +255,9 @@ void touches_settle(void);
 void tick(void);
 
 extern unsigned int patience; /* ticks */
+
+/* The kernel can make allocations fail (CONFIG_FAULT_INJECTION); it does so where vCPUs run. */
+extern bool fails_allocations;
 
 /* The host's clock. */
 uint64_t microseconds(void);

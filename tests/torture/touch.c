@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The vCPUs' threads: touch memory at random, and compare what happens with what is foreseen. */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "tests/torture/torture.h"
 
 #define POISON_HALF 0xd6d6d6d6u
 
 struct world world;
-atomic_uint done_touches[NR_TOUCHES], outcomes[6], unjudged;
+atomic_uint done_touches[NR_TOUCHES], outcomes[NR_OUTCOMES], unjudged;
 
 void tick(void)
 {
@@ -46,6 +49,18 @@ void touches_settle(void)
 	}
 }
 
+/* Make the nth allocation from now on fail that this thread makes in the kernel; 0: none. */
+static void fail_allocation(unsigned int nth)
+{
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%u", nth);
+	int fd = open("/proc/thread-self/fail-nth", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, text, len) != len)
+		tap_bail("/proc/thread-self/fail-nth: %s", strerror(errno));
+	close(fd);
+}
+
 /* A touch that is going on, or has ended. */
 struct
 try {
@@ -53,9 +68,10 @@ try {
 	struct place *p;
 	enum touch touch;
 	uint32_t page;
-	uint64_t value; /* what a store stores */
-	uint32_t len;	/* of a copy */
-	bool loop;	/* until touches_stop(), so that the vCPU stays in the guest */
+	uint64_t value;	   /* what a store stores */
+	uint32_t len;	   /* of a copy */
+	bool loop;	   /* until touches_stop(), so that the vCPU stays in the guest */
+	unsigned int fail; /* see fail_allocation(); before the first exit only */
 	unsigned int from, slot_from;
 	unsigned int out;
 	struct guest_outcome guest;
@@ -68,6 +84,8 @@ static unsigned int classify(const struct guest_outcome *out)
 		return OUT_DONE;
 	if (kit_efault(out))
 		return OUT_EFAULT;
+	if (out->end == GUEST_RUN_FAILED && out->err == ENOMEM)
+		return OUT_NOMEM;
 	if (out->end == GUEST_EXIT && out->exit_reason == KVM_EXIT_MMIO)
 		return OUT_MMIO;
 	if (out->end == GUEST_EXIT && out->exit_reason == KVM_EXIT_INTERNAL_ERROR)
@@ -97,7 +115,11 @@ static void run(struct try *t, const struct guest_cmd *cmd)
 {
 	struct guest_outcome *out = &t->guest;
 
+	if (t->fail)
+		fail_allocation(t->fail);
 	guest_call(t->r->v, cmd, out);
+	if (t->fail)
+		fail_allocation(0);
 	for (;;) {
 		if (out->end == GUEST_EXIT && out->exit_reason == KVM_EXIT_DIRTY_RING_FULL)
 			log_read();
@@ -238,7 +260,8 @@ static void check_store(struct try *t, const struct view *view)
 		return;
 	}
 	/* KVM may have finished the instruction when the vCPU was reset; a loop has made passes. */
-	if ((t->out == OUT_MMIO && t->touch == TOUCH_ADD) || (t->out != OUT_DONE && t->loop))
+	if ((t->out == OUT_MMIO && t->touch == TOUCH_ADD) ||
+	    (t->out != OUT_DONE && (t->loop || t->fail)))
 		s->unknown = true;
 	if (t->out != OUT_DONE)
 		return;
@@ -286,6 +309,8 @@ static void judge(struct try *t)
 			violated(INV_READ, "read of page %u: poison", t->page);
 		return;
 	}
+	if (t->fail)
+		view.foreseen |= OUT_EFAULT | OUT_NOMEM | OUT_MMIO | OUT_INTERNAL;
 	foreseen = t->out & view.foreseen;
 	if (!foreseen)
 		violated(INV_OUTCOME, "vCPU %u, %s of page %u of %s%s: %s, foreseen %#x",
@@ -316,6 +341,7 @@ static void touch_once(struct runner *r)
 		.value = hash(x, 1),
 		.len = 1 + (x >> 40) % 8,
 		.loop = (x >> 52) % 4 == 0,
+		.fail = fails_allocations && (x >> 54) % 8 == 0 ? 1 + (x >> 57) % 16 : 0,
 	};
 	unsigned int since;
 
