@@ -244,6 +244,33 @@ static void check_counts(struct blob *bl, bool freed)
 	violated(INV_COUNT, "%s: %s", blob_name(bl), why ? why : "an old page has a wrong count");
 }
 
+/*
+ * KVM marks what it unmapped and what was written meanwhile. It does not mark what it emulated, as
+ * it does where the driver inserts entries read-only, and the kernel cleans pages of files.
+ */
+static void check_dirty(const struct blob *bl)
+{
+	bool compound = bl->b.spec.kind == PFNMAP_COMPOUND;
+	struct pfnmap_page *now;
+
+	if (bl->b.spec.flags & PFNMAP_CREATE_MKWRITE ||
+	    (bl->b.spec.kind != PFNMAP_NONCOMPOUND && !compound))
+		return;
+	now = buf_report(&bl->b);
+	for (uint32_t i = 0; i < bl->pages; i++) {
+		/* Such a page has the flag of its head. */
+		uint32_t flagged = compound ? i & ~((1u << bl->b.spec.order) - 1) : i;
+		bool stored = false;
+
+		for (int v = 0; v < NR_VCPUS; v++)
+			stored |= bl->stored[i][v].when && bl->stored[i][v].when >= bl->moved;
+		if (stored && page_refcounted(&now[i]) && !(now[flagged].flags & PFNMAP_PAGE_DIRTY))
+			violated(INV_DIRTY, "%s: page %u is not dirty after a store", blob_name(bl),
+				 i);
+	}
+	free(now);
+}
+
 void blob_retire(struct blob *bl, const char *at, bool freed)
 {
 	for (uint32_t i = 0; i < bl->pages && !freed; i++) {
@@ -254,6 +281,8 @@ void blob_retire(struct blob *bl, const char *at, bool freed)
 		if (touched)
 			check_page(bl, at, i);
 	}
+	if (bl->backing == BACK_DRIVER && !freed)
+		check_dirty(bl);
 	if (bl->backing == BACK_DRIVER)
 		check_counts(bl, freed);
 	if (bl->b.fd >= 0)

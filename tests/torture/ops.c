@@ -161,6 +161,7 @@ static void replace_pages(struct place *p, bool free, uint64_t r)
 		s.blob->kept += p->pages;
 	}
 	changed(p, &next);
+	s.blob->moved = p->history.now;
 }
 
 static void refuse(struct place *p, uint64_t r)

@@ -79,6 +79,13 @@ static void hold_page(void)
 		tap_bail("vmsplice: %s", strerror(errno));
 }
 
+/* Once no guest is there, claim a store to new pages. */
+static void clean_pages(void)
+{
+	buf_do(&blob->b, PFNMAP_MOVE, 0);
+	blob->stored[0][0].when = blob->moved + 1;
+}
+
 static void hold_faults(void)
 {
 	struct watched vcpus[NR_VCPUS] = { 0 };
@@ -97,18 +104,20 @@ static void hold_faults(void)
 static const struct {
 	const char *name;
 	void (*violate)(void);
+	void (*late)(void); /* the same, after the VM's end */
 	enum invariant inv; /* NR_INVARIANTS: none */
 	struct pfnmap_create spec;
 } cases[] = {
-	{ "nothing", NULL, NR_INVARIANTS, { .pages = PAGES } },
-	{ "faults that fail", refuse_faults, INV_OUTCOME, { .pages = PAGES } },
-	{ "other canaries", change_canaries, INV_READ, { .pages = PAGES } },
-	{ "poison", poison_pages, INV_READ, { .pages = PAGES } },
-	{ "stores that are gone", lose_stores, INV_STORE, { .pages = PAGES } },
-	{ "a store to an old page", write_old, INV_OLD, { .pages = PAGES } },
-	{ "a store that is not logged", forget_store, INV_LOG, { .pages = PAGES } },
-	{ "a reference", hold_page, INV_COUNT, { .kind = PFNMAP_MIXED, .pages = PAGES } },
-	{ "a fault that does not end", hold_faults, INV_STUCK, { .pages = PAGES } },
+	{ "nothing", NULL, NULL, NR_INVARIANTS, { .pages = PAGES } },
+	{ "faults that fail", refuse_faults, NULL, INV_OUTCOME, { .pages = PAGES } },
+	{ "other canaries", change_canaries, NULL, INV_READ, { .pages = PAGES } },
+	{ "poison", poison_pages, NULL, INV_READ, { .pages = PAGES } },
+	{ "stores that are gone", lose_stores, NULL, INV_STORE, { .pages = PAGES } },
+	{ "a store to an old page", write_old, NULL, INV_OLD, { .pages = PAGES } },
+	{ "a store that is not logged", forget_store, NULL, INV_LOG, { .pages = PAGES } },
+	{ "clean pages", NULL, clean_pages, INV_DIRTY, { .pages = PAGES } },
+	{ "a reference", hold_page, NULL, INV_COUNT, { .kind = PFNMAP_MIXED, .pages = PAGES } },
+	{ "a fault that does not end", hold_faults, NULL, INV_STUCK, { .pages = PAGES } },
 };
 
 void self_test(void)
@@ -138,6 +147,8 @@ void self_test(void)
 			cases[i].violate();
 		wait_touches(TOUCHES);
 		vm_end();
+		if (cases[i].late)
+			cases[i].late();
 		place_set(m, place, NULL);
 		for (int k = 0; k < NR_INVARIANTS; k++) {
 			if (!!violation(k)[0] == (k == (int)inv))

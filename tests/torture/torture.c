@@ -52,6 +52,7 @@ static const char *const invariants[NR_INVARIANTS] = {
 	[INV_STORE] = "no store is lost",
 	[INV_OLD] = "nothing writes to pages that were taken back",
 	[INV_LOG] = "the dirty log has all stores, and nothing that nobody touched",
+	[INV_DIRTY] = "refcounted pages of the driver that guests stored to are dirty",
 	[INV_COUNT] = "counts and flags are as they were",
 	[INV_STUCK] = "every thread goes on",
 };

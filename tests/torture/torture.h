@@ -30,6 +30,7 @@ enum invariant {
 	INV_STORE,   /* no store is lost, or done twice */
 	INV_OLD,     /* nothing writes to a page that the driver took back */
 	INV_LOG,     /* the dirty log has what was stored */
+	INV_DIRTY,   /* pages that were stored to are dirty */
 	INV_COUNT,   /* counts and flags are as they were */
 	INV_STUCK,   /* every thread goes on */
 	NR_INVARIANTS,
@@ -67,7 +68,8 @@ enum backing { BACK_DRIVER, BACK_ANON, BACK_MEMFD };
 struct stored {
 	uint64_t fill;
 	uint32_t add;
-	bool unknown; /* something may have gone to this page, or to another one */
+	bool unknown;  /* something may have gone to this page, or to another one */
+	uint32_t when; /* index in the place's history: a guest stored in the page that was mapped */
 };
 
 struct blob {
@@ -75,9 +77,10 @@ struct blob {
 	enum backing backing;
 	struct buf b; /* its fd is that of the memfd, or -1 */
 	uint32_t pages;
-	uint32_t kept; /* pages that the driver keeps after it took them back */
-	bool pfnmap; /* VM_PFNMAP, so that KVM takes its pfns from page table entries */
-	bool twins;  /* two pages at a time have the same content, for KSM */
+	uint32_t moved; /* index in the place's history: the pages are new since */
+	uint32_t kept;	/* pages that the driver keeps after it took them back */
+	bool pfnmap;	/* VM_PFNMAP, so that KVM takes its pfns from page table entries */
+	bool twins;	/* two pages at a time have the same content, for KSM */
 	struct stored (*stored)[NR_VCPUS]; /* per page */
 };
 

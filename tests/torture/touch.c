@@ -265,6 +265,8 @@ static void check_store(struct try *t, const struct view *view)
 		s->unknown = true;
 	if (t->out != OUT_DONE)
 		return;
+	if (view->stable)
+		s->when = t->from;
 
 	switch (t->touch) {
 	case TOUCH_FILL:
