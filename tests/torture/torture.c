@@ -99,6 +99,7 @@ struct list {
 /* How to repeat it. */
 static void list_print(uint64_t seed, const struct list *l)
 {
+	const char *paging = !kit_tdp() ? "shadow" : kit_tdp_mmu() ? "tdp" : "tdp_mmu0";
 	char text[800];
 	struct utsname uts;
 	uint32_t i;
@@ -114,8 +115,8 @@ static void list_print(uint64_t seed, const struct list *l)
 	}
 	tap_diag("%u operations: make torture KERNEL=%s VARIANT=%s PAGING=%s SEED=%llu TRIES=10 "
 		 "OPS=%s%s",
-		 l->nr, uts.release, getenv("KVM"), getenv("PAGING"), (unsigned long long)seed,
-		 text, i < l->nr ? ",..." : "");
+		 l->nr, uts.release, getenv("KVM"), paging, (unsigned long long)seed, text,
+		 i < l->nr ? ",..." : "");
 }
 
 static void list_add(struct list *l, uint32_t first, uint32_t last)

@@ -259,9 +259,13 @@ static void check_store(struct try *t, const struct view *view)
 			view->blobs[i]->stored[t->page][v].unknown = true;
 		return;
 	}
-	/* KVM may have finished the instruction when the vCPU was reset; a loop has made passes. */
-	if ((t->out == OUT_MMIO && t->touch == TOUCH_ADD) ||
-	    (t->out != OUT_DONE && (t->loop || t->fail)))
+	/*
+	 * KVM may have finished the instruction when the vCPU was reset; a loop has made passes;
+	 * and half of a store is possible where a word takes two.
+	 */
+	if (t->out != OUT_DONE &&
+	    (t->loop || t->fail || (t->touch == TOUCH_ADD && t->out == OUT_MMIO) ||
+	     (t->touch == TOUCH_FILL && t->r->v->mode != VCPU_LONG)))
 		s->unknown = true;
 	if (t->out != OUT_DONE)
 		return;
