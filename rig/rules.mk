@@ -86,8 +86,8 @@ check-rig: initramfs programs
 	$(RIG) test --kernel $(REL) --name $(call part,rig) $(SELECT) \
 		tests/$(if $(filter i386,$(ARCH)),i386,amd).table
 
-# Runs of the torture test with SEED= and the seeds after it, for SECONDS= at least; or those operations
-# that OPS= lists, TRIES= times. What fails is made as short as possible.
+# Runs of the torture test with SEED= and the seeds after it, for SECONDS= at least (SEED=fresh draws the
+# first one); or those operations that OPS= lists, TRIES= times. What fails is made as short as possible.
 SEED ?= 1
 SECONDS ?= 60
 torture: initramfs programs

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * torture - Threads do everything at once that a VMM, a driver and the kernel can do to guest
- * memory, and vCPUs touch it all the time: every touch ends as foreseen, nobody sees or changes a
- * page that was taken away, no store is lost, the dirty log has each, and all counts and flags are as before.
+ * memory, and vCPUs and nested guests touch it all the time: every touch ends as foreseen, nobody
+ * sees or changes a page that was taken away, no store is lost, the dirty log has each, pages get
+ * dirty, and all counts and flags are as before.
  *
  *	torture [seed=N | seed=fresh] [ops=N | ops=N-N,N,...] [seconds=N] [tries=N] [shrink]
  *	torture self
@@ -10,7 +11,8 @@
  * The operations follow from the seed and their numbers, so a list of numbers repeats them, though
  * not the moment at which each one meets the others: tries=N runs the list that often. With
  * shrink, a failure is followed by a search for a shorter list that fails, too. With seconds, runs
- * with other seeds follow until the time is over. `torture self` breaks each invariant on purpose.
+ * with other seeds follow until the time is over. seed=fresh draws one and tells it. `torture self`
+ * breaks each invariant on purpose.
  *
  * Contract: 1, 3, 7, 9. Stock passes with what it can map: it refuses the tails of chunks, and
  * gives up when it loses a race.

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The parts of the torture test: what is mapped where and was a moment ago (model.c), the memory
- * (blob.c), the guests' touches (touch.c), the dirty log (log.c), the VMM's operations (ops.c), and the runs (torture.c).
+ * (blob.c), the guests' touches (touch.c), the dirty log (log.c), the VMM's operations (ops.c), and
+ * the runs (torture.c).
  *
  * Any thread may report a violation at any time; the first one ends the run.
  */
