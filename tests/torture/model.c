@@ -137,7 +137,7 @@ struct view foresee(const struct place *p, unsigned int from, unsigned int to,
 		    enum touch touch, uint32_t page)
 {
 	struct view view = { .stable = from == to && slot_from == slot_to };
-	bool emulation = false;
+	bool emulation = false, memory = false;
 	unsigned int slots = 0;
 
 	/* The next change may be about to replace the oldest one. */
@@ -162,6 +162,7 @@ struct view foresee(const struct place *p, unsigned int from, unsigned int to,
 				if (slots & slot)
 					view.foreseen |= foresee_slot(slot, s, touch, page);
 			emulation |= emulates(s, touch);
+			memory |= s->blob && !s->freed && s->prot != PROT_NONE;
 			add_blob(&view, s->blob);
 			if (s->blob != c->from.blob || c->extra)
 				view.stable = false;
@@ -170,6 +171,10 @@ struct view foresee(const struct place *p, unsigned int from, unsigned int to,
 	/* An emulated store finds that the memory has gone since the guest tried. */
 	if (emulation && view.foreseen & ~OUT_DONE)
 		view.foreseen |= interrupted(touch);
+	/* KVM emulates what finds no memslot, and may find one by then, with pages that it refuses. */
+	if (slots & SLOT_ABSENT && slots != SLOT_ABSENT && memory && touch != TOUCH_FST &&
+	    touch != TOUCH_PREFAULT)
+		view.foreseen |= OUT_DONE;
 	/* It loses a race, or its memslot is away, between a load and a store. */
 	if (slots & SLOT_ABSENT && stores(touch) && slots != SLOT_ABSENT)
 		view.foreseen |= OUT_MMIO | OUT_INTERNAL;
