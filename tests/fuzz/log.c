@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Fuzzes the judge of the kernel log: it counts the lines that complain, however they are spelt
- * otherwise and whatever surrounds them, hands each of these out, and copies every line, with "?" for
- * zero bytes, except its own marks.
+ * otherwise and whatever surrounds them, hands each of these out, and copies every line, with "?"
+ * for zero bytes, except its own marks.
  *
  * Seen to fail: with host_log() ending a line at a zero byte, as it did; with lines left out of the
  * copy.

@@ -45,7 +45,7 @@ static const char *add_rows(const char *text, int count[3])
 	for (int row = 0; *text != '\n'; row++) {
 		const char *end = strchr(text, '\n'), *p = end - 1;
 
-		/* Other columns may contain bars, but not the last ones: three counts and seconds. */
+		/* Only the last columns, three counts and seconds, contain no bars. */
 		for (int bars = 0; bars < 4; bars++)
 			while (*--p != '|')
 				MUST(p > text);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Fuzzes the tool's output for people. Whatever text follows a label, lines have at most 100 columns
- * unless a single word is longer, the words keep their order, none is lost, and no control character
- * is printed.
+ * Fuzzes the tool's output for people. Whatever text follows a label, lines have at most 100
+ * columns unless a single word is longer, the words keep their order, none is lost, and no control
+ * character is printed.
  *
  * Seen to fail: with print_wrapped() forgetting the blank between two words, or dropping a word.
  */

@@ -60,7 +60,7 @@ static struct pfnmap_create choose(uint32_t pages, uint64_t r)
 	case PFNMAP_COMPOUND:
 		/* Half of them the largest possible chunks, which may be mapped at once. */
 		spec.order = r >> 16 & 1 ? order : (r >> 17) % (order + 1);
-		/* Stock 6.12 maps such a chunk by its first page, and marks all pages when it splits. */
+		/* Stock 6.12 maps such a chunk by its first page, and marks all when it splits. */
 		if (spec.order == PFNMAP_MAX_ORDER && r >> 24 & 1 &&
 		    (tap_kvm_patched() || spec.kind == PFNMAP_COMPOUND))
 			spec.insert = PFNMAP_INSERT_PMD;

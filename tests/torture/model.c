@@ -69,7 +69,7 @@ static unsigned int foresee_memory(const struct state *s, enum touch touch, uint
 
 	if (!bl || s->freed)
 		return OUT_EFAULT;
-	/* KVM, stock as well, finds an entry of the driver's in spite of PROT_NONE, as read-only. */
+	/* KVM, stock as well, finds the driver's entry in spite of PROT_NONE, as read-only. */
 	if (s->prot == PROT_NONE)
 		return !bl->pfnmap   ? OUT_EFAULT :
 		       stores(touch) ? OUT_EFAULT | interrupted(touch) :
@@ -171,7 +171,7 @@ struct view foresee(const struct place *p, unsigned int from, unsigned int to,
 	/* An emulated store finds that the memory has gone since the guest tried. */
 	if (emulation && view.foreseen & ~OUT_DONE)
 		view.foreseen |= interrupted(touch);
-	/* KVM emulates what finds no memslot, and may find one by then, with pages that it refuses. */
+	/* KVM emulates what finds no memslot, and may then find one, with pages that it refuses. */
 	if (slots & SLOT_ABSENT && slots != SLOT_ABSENT && memory && touch != TOUCH_FST &&
 	    touch != TOUCH_PREFAULT)
 		view.foreseen |= OUT_DONE;
