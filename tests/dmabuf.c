@@ -23,7 +23,6 @@
 #include "tests/lib/drm.h"
 #include "tests/lib/foreign.h"
 
-#define HUGE_PAGES   "/proc/sys/vm/nr_hugepages"
 #define MAX_PRESSURE 5
 
 /* Open a device that the kernel may have been built without. */
@@ -50,15 +49,6 @@ static void test_static(struct vcpu *v, struct foreign *f, const int *fds, size_
 	foreign_gone(v, f);
 }
 
-static void set_huge_pages(const char *number)
-{
-	int fd = open(HUGE_PAGES, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, number, strlen(number)) < 0)
-		tap_bail("%s: %s", HUGE_PAGES, strerror(errno));
-	close(fd);
-}
-
 /* The owner's view is the memfd. */
 static void test_udmabuf(struct vcpu *v, const char *name, bool huge)
 {
@@ -68,7 +58,7 @@ static void test_udmabuf(struct vcpu *v, const char *name, bool huge)
 	int fds[2];
 
 	if (huge)
-		set_huge_pages("1");
+		kit_huge_pages(1);
 	fds[0] = memfd_create("dmabuf", MFD_CLOEXEC | MFD_ALLOW_SEALING | (huge ? MFD_HUGETLB : 0));
 	if (fds[0] < 0 || ftruncate(fds[0], (off_t)create.size) ||
 	    fcntl(fds[0], F_ADD_SEALS, F_SEAL_SHRINK))
@@ -89,7 +79,7 @@ static void test_udmabuf(struct vcpu *v, const char *name, bool huge)
 	test_static(v, &f, fds, ARRAY_SIZE(fds));
 	munmap(f.owner, create.size);
 	if (huge)
-		set_huge_pages("0");
+		kit_huge_pages(0);
 }
 
 static void test_heap(struct vcpu *v, const char *name)

@@ -16,10 +16,8 @@
  * that drops the bit for refcounted pages, or gives it to all.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "tests/lib/kit.h"
 
@@ -86,28 +84,17 @@ static void test_thp(struct vcpu *v)
 	munmap(p, KIT_HUGE);
 }
 
-static void reserve_hugetlb(const char *pages)
-{
-	int fd = open("/proc/sys/vm/nr_hugepages", O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, pages, strlen(pages)) < 0)
-		tap_bail("/proc/sys/vm/nr_hugepages: %s", strerror(errno));
-	close(fd);
-}
-
 static void test_hugetlb(struct vcpu *v)
 {
 	char *p;
 
-	reserve_hugetlb("1");
+	kit_huge_pages(1);
 	p = mmap(NULL, KIT_HUGE, KIT_RW, MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
-	if (p == MAP_FAILED) {
-		tap_skip(1, "hugetlb: mmap: %s", strerror(errno));
-	} else {
-		test_refcounted(v, p, "hugetlb");
-		munmap(p, KIT_HUGE);
-	}
-	reserve_hugetlb("0");
+	if (p == MAP_FAILED)
+		tap_bail("mmap of a hugetlb page: %s", strerror(errno));
+	test_refcounted(v, p, "hugetlb");
+	munmap(p, KIT_HUGE);
+	kit_huge_pages(0);
 }
 
 /*
