@@ -594,7 +594,7 @@ static const char complaint_re[] =
 	"Bad page|Bad rss|list_(add|del) corruption|UBSAN|KASAN|"
 	"rcu.*(stall|starved)|blocked for more than|soft lockup|hard LOCKUP|"
 	/* of debug kernels: page poison, and lockdep and kmemleak that give up */
-	"memory corruption|turning off the locking|kmemleak.*disabled|"
+	"pagealloc: (memory corruption|single bit)|turning off the locking|kmemleak.*disabled|"
 	/* of a misspelt module parameter, which has no other effect */
 	"unknown parameter";
 
