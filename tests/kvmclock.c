@@ -9,14 +9,21 @@
  * judges by the struct page: of non-refcounted memory it takes only reserved pages and memory
  * without a struct page. A page that KVM must not write stays as it was, byte for byte.
  *
+ * Contract: 9. A lookup that finds no entry, although nobody took one away, ends.
+ *
  * Seen to fail: refcounted_page_only in the cache's lookup (no clock in tails); putting a reference
  * because the struct page suggests that there is one.
  */
+#include <stdatomic.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tests/lib/kit.h"
 
-#define FILLER 0x5a5a5a5a5a5a5a5aull
+#define FILLER	 0x5a5a5a5a5a5a5a5aull
+#define CALM	 10    /* this many calls of the driver are not a loop */
+#define MANY	 100   /* calls of one lookup that never ends */
+#define LIMIT_MS 30000 /* for what should take no time */
 
 /* The clock of one vCPU, as Documentation/virt/kvm/x86/msr.rst describes it. */
 struct clock {
@@ -180,11 +187,77 @@ static void test_place(const struct place *p)
 	buf_close(&b);
 }
 
+/* An update in the vCPU's thread; others can see when it ends. */
+struct call {
+	struct guest_outcome out;
+	atomic_bool done;
+};
+
+static int run_update(struct vcpu *v, void *arg)
+{
+	struct call *c = arg;
+
+	kit_update_clocks(v->vm);
+	guest_call(v, &(struct guest_cmd){ .op = GUEST_NOP }, &c->out);
+	c->done = true;
+	return 0;
+}
+
+/*
+ * The driver releases mmap_lock and then succeeds without making an entry. Nobody took one away, so
+ * the lookup has failed for good: the guest goes on without a new clock, until the driver serves.
+ * Stock KVM calls the driver again and again.
+ */
+static void test_no_entry(void)
+{
+	struct pfnmap_create spec = { .kind = PFNMAP_SINGLE, .pages = 8 };
+	uint64_t at = 5 * KIT_PAGE + 64, faults;
+	struct vm *vm = vm_create(0);
+	struct vcpu *v = vcpu_create(vm, kit_mode());
+	struct call c = { .done = false };
+	struct clock clock;
+	struct buf b;
+
+	buf_open(&b, &spec);
+	buf_map(&b, KIT_RW);
+	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
+	kit_set_clock(v, (KIT_GPA + at) | 1);
+	update(v);
+	buf_set_word(&b, at, FILLER);
+	buf_do(&b, PFNMAP_REVOKE, 0);
+	buf_do(&b, PFNMAP_HOLD, PFNMAP_HOLD_BUSY);
+	faults = buf_stats(&b).faults;
+	vcpu_start(v, run_update, &c);
+	for (int i = 0; i < LIMIT_MS && !c.done && buf_stats(&b).faults - faults < MANY; i++)
+		usleep(1000);
+	faults = buf_stats(&b).faults - faults;
+	tap_ok(tap_kvm_patched() ? c.done && faults && faults <= CALM : !c.done && faults >= MANY,
+	       "no entry: KVM %s, after %llu calls of the driver",
+	       tap_kvm_patched() ? "gives up" : "keeps trying", (unsigned long long)faults);
+	tap_ok(buf_word(&b, at) == FILLER, "no entry: the clock is not written");
+	if (!c.done)
+		vcpu_kick(v);
+	buf_do(&b, PFNMAP_HOLD, PFNMAP_HOLD_OFF);
+	vcpu_join(v);
+	/* Drop a kick that did not end KVM_RUN. */
+	v->run->immediate_exit = 0;
+	if (c.out.end == GUEST_RUN_FAILED)
+		VMM_MUST(guest_resume(v, NULL));
+
+	update(v);
+	clock = read_clock(&b, at);
+	tap_ok(clock_sane(&clock), "no entry: the clock is written once the driver serves");
+	vcpu_destroy(v);
+	vm_destroy(vm);
+	buf_end(&b, "counts and flags are unchanged");
+}
+
 int main(void)
 {
 	kit_start();
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++)
 		if (tap_kvm_patched() || !places[i].patched_only)
 			test_place(&places[i]);
+	test_no_entry();
 	return kit_finish();
 }
