@@ -114,26 +114,35 @@ static void put_setting(const char *path, const char *value)
 	close(fd);
 }
 
+/* Read one of them, as a string. */
+static void get_setting(const char *path, char *value, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, value, size - 1);
+
+	if (n < 1)
+		tap_bail("%s: %s", path, strerror(errno));
+	value[n] = '\0';
+	close(fd);
+}
+
 #define HUGE_PAGES "/proc/sys/vm/nr_hugepages"
 
 void kit_huge_pages(unsigned int pages)
 {
+	unsigned long has;
 	char text[16];
-	int fd;
 
 	/* The kernel allocates as many as it can, which are fewer in fragmented memory. */
 	put_setting("/proc/sys/vm/compact_memory", "1");
 	snprintf(text, sizeof(text), "%u", pages);
 	put_setting(HUGE_PAGES, text);
-	memset(text, 0, sizeof(text));
-	fd = open(HUGE_PAGES, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 1)
-		tap_bail("%s: %s", HUGE_PAGES, strerror(errno));
-	close(fd);
-	if (strtoul(text, NULL, 10) != pages)
+	get_setting(HUGE_PAGES, text, sizeof(text));
+	has = strtoul(text, NULL, 10);
+	if (has != pages)
 		tap_bail(
-			"the host has %d huge pages, not %u: its memory is fragmented, or too small",
-			atoi(text), pages);
+			"the host has %lu huge pages, not %u: its memory is fragmented, or too small",
+			has, pages);
 }
 
 static char lru_gen[16]; /* the value to restore */
@@ -145,11 +154,7 @@ static void restore_lru_gen(void)
 
 void kit_count_marks(void)
 {
-	int fd = open(LRU_GEN, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || read(fd, lru_gen, sizeof(lru_gen) - 1) < 1)
-		tap_bail("%s: %s", LRU_GEN, strerror(errno));
-	close(fd);
+	get_setting(LRU_GEN, lru_gen, sizeof(lru_gen));
 	put_setting(LRU_GEN, "n");
 	atexit(restore_lru_gen);
 }
@@ -207,8 +212,13 @@ const char *kit_flags(const void *page)
 	return text;
 }
 
-#define DEBUGFS "/sys/kernel/debug"
-#define PREEMPT DEBUGFS "/sched/preempt"
+void kit_mount_debugfs(void)
+{
+	if (mount("none", KIT_DEBUGFS, "debugfs", 0, NULL) && errno != EBUSY)
+		tap_bail("mount of debugfs: %s", strerror(errno));
+}
+
+#define PREEMPT KIT_DEBUGFS "/sched/preempt"
 
 static char preemption[64]; /* all modes, with the selected one in brackets */
 
@@ -218,19 +228,13 @@ static void restore_preemption(void)
 
 	if (mode)
 		put_setting(PREEMPT, strtok(mode + 1, ")"));
-	umount(DEBUGFS);
+	umount(KIT_DEBUGFS);
 }
 
 void kit_preempt(void)
 {
-	int fd;
-
-	if (mount("none", DEBUGFS, "debugfs", 0, NULL) && errno != EBUSY)
-		tap_bail("mount of debugfs: %s", strerror(errno));
-	fd = open(PREEMPT, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, preemption, sizeof(preemption) - 1) < 1)
-		tap_bail("%s: %s", PREEMPT, strerror(errno));
-	close(fd);
+	kit_mount_debugfs();
+	get_setting(PREEMPT, preemption, sizeof(preemption));
 	put_setting(PREEMPT, "full");
 	atexit(restore_preemption);
 }

@@ -82,6 +82,10 @@ bool kit_kernel(unsigned int major, unsigned int minor);
  */
 void kit_huge_pages(unsigned int pages);
 
+/* Mount debugfs, unless it is mounted. */
+#define KIT_DEBUGFS "/sys/kernel/debug"
+void kit_mount_debugfs(void);
+
 /*
  * Until the program ends, make the kernel count in PG_referenced and PG_active how often a page was
  * marked accessed. With the multi-generational LRU, which Debian's 6.12 uses and its 6.1 does not,

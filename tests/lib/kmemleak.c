@@ -4,14 +4,12 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <unistd.h>
 
+#include "tests/lib/kit.h"
 #include "tests/lib/kmemleak.h"
-#include "tests/lib/tap.h"
 
-#define DEBUGFS "/sys/kernel/debug"
-#define LEAKS	DEBUGFS "/kmemleak"
+#define LEAKS KIT_DEBUGFS "/kmemleak"
 
 /* An object counts once it is five seconds old and a scan finds it unchanged since the last one. */
 #define OLD_S 6
@@ -31,8 +29,7 @@ int kmemleak_count(void)
 	int leaks = 0;
 	FILE *f;
 
-	if (mount("debugfs", DEBUGFS, "debugfs", 0, NULL) && errno != EBUSY)
-		tap_bail("mount of debugfs: %s", strerror(errno));
+	kit_mount_debugfs();
 	sleep(OLD_S);
 	scan();
 	scan();

@@ -45,8 +45,7 @@
 #define MAX_OPS	      100000u
 #define PATIENCE      20000u /* ticks without a step: many times too long */
 #define SWAP	      "/dev/ram0"
-#define DEBUGFS	      "/sys/kernel/debug"
-#define FAILSLAB      DEBUGFS "/failslab/"
+#define FAILSLAB      KIT_DEBUGFS "/failslab/"
 #define KSM	      "/sys/kernel/mm/ksm/"
 
 static const char *const invariants[NR_INVARIANTS] = {
@@ -394,7 +393,7 @@ static void restore(void)
 		put(FAILSLAB "ignore-gfp-wait", "Y");
 		put(FAILSLAB "verbose", "2");
 	}
-	umount(DEBUGFS);
+	umount(KIT_DEBUGFS);
 	swapoff(SWAP);
 }
 
@@ -413,8 +412,7 @@ static void prepare_host(void)
 	close(fd);
 	put(KSM "sleep_millisecs", "20");
 	put(KSM "run", "1");
-	if (mount("none", DEBUGFS, "debugfs", 0, NULL) && errno != EBUSY)
-		tap_bail("mount of debugfs: %s", strerror(errno));
+	kit_mount_debugfs();
 	fails_allocations = !access(FAILSLAB, F_OK) && !access("/proc/self/fail-nth", W_OK);
 	if (fails_allocations) {
 		/* Also those that may sleep, and without a line in the log for each. */
