@@ -72,7 +72,7 @@ SMOKE = counts,revoke$(if $(filter %-rt,$(NAME)),,$(AMD_SMOKE))
 AMD_SMOKE = $(comma)rig_kvm$(if $(filter %-cloud,$(NAME)),,$(comma)drm_dumb_bochs)
 
 # ONLY=, GROUP= and VARIANT= select tests.
-ONLY ?= $(if $(GROUP)$(filter i386,$(ARCH)),,$(if $(DEBUG),,$(if $(findstring -,$(NAME)),$(SMOKE))))
+ONLY ?= $(if $(GROUP)$(DEBUG)$(filter i386,$(ARCH)),,$(if $(findstring -,$(NAME)),$(SMOKE)))
 # A debug kernel has no drivers of displays, sound and VFIO, and is slow.
 DEBUG_GROUPS := core,direct,memslot,exporter,lookup,modules,races,torture,rig,debug
 VARIANT ?= $(if $(DEBUG),patched)
