@@ -123,6 +123,11 @@ END
 	into "$base" apt-get -q -y --no-install-recommends install dkms initramfs-tools zstd \
 		xz-utils openssl libc6-dev ccache >>"$cache/log" 2>&1 ||
 		{ tail -n 1 "$cache/log"; exit 1; }
+	# The first compiler brings its links, but too late for the first build.
+	[ -e "$base/usr/lib/ccache/gcc" ] ||
+		for gcc in gcc-14 x86_64-linux-gnu-gcc-14; do
+			ln -s ../../bin/ccache "$base/usr/lib/ccache/$gcc"
+		done
 	# An initramfs for the emulated host's disk, compressed quickly.
 	printf '%s\n' MODULES=list COMPRESS=zstd COMPRESSLEVEL=1 \
 		>"$base/etc/initramfs-tools/conf.d/check"

@@ -700,9 +700,7 @@ core secure_boot_refuses
 more secure_boot_trusts
 core changed_modules moved_modules
 more short_path damage renewed_kernel
-core broken_series
-more source_comes_later
-core kernel_removed
+more broken_series source_comes_later kernel_removed
 more older_package newer_package removed_by_hand
 core removal
 more make_install
