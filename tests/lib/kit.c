@@ -104,8 +104,7 @@ bool kit_kernel(unsigned int major, unsigned int minor)
 	return has_major > major || (has_major == major && has_minor >= minor);
 }
 
-/* Write one of the kernel's settings. */
-static void put_setting(const char *path, const char *value)
+void kit_put(const char *path, const char *value)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
 
@@ -134,9 +133,9 @@ void kit_huge_pages(unsigned int pages)
 	char text[16];
 
 	/* The kernel allocates as many as it can, which are fewer in fragmented memory. */
-	put_setting("/proc/sys/vm/compact_memory", "1");
+	kit_put("/proc/sys/vm/compact_memory", "1");
 	snprintf(text, sizeof(text), "%u", pages);
-	put_setting(HUGE_PAGES, text);
+	kit_put(HUGE_PAGES, text);
 	get_setting(HUGE_PAGES, text, sizeof(text));
 	has = strtoul(text, NULL, 10);
 	if (has != pages)
@@ -149,13 +148,13 @@ static char lru_gen[16]; /* the value to restore */
 
 static void restore_lru_gen(void)
 {
-	put_setting(LRU_GEN, lru_gen);
+	kit_put(LRU_GEN, lru_gen);
 }
 
 void kit_count_marks(void)
 {
 	get_setting(LRU_GEN, lru_gen, sizeof(lru_gen));
-	put_setting(LRU_GEN, "n");
+	kit_put(LRU_GEN, "n");
 	atexit(restore_lru_gen);
 }
 
@@ -227,7 +226,7 @@ static void restore_preemption(void)
 	char *mode = strchr(preemption, '(');
 
 	if (mode)
-		put_setting(PREEMPT, strtok(mode + 1, ")"));
+		kit_put(PREEMPT, strtok(mode + 1, ")"));
 	umount(KIT_DEBUGFS);
 }
 
@@ -235,8 +234,63 @@ void kit_preempt(void)
 {
 	kit_mount_debugfs();
 	get_setting(PREEMPT, preemption, sizeof(preemption));
-	put_setting(PREEMPT, "full");
+	kit_put(PREEMPT, "full");
 	atexit(restore_preemption);
+}
+
+static const char *const failures[] = { KIT_DEBUGFS "/failslab/", KIT_DEBUGFS "/fail_page_alloc/" };
+
+static void set_failures(const char *ignore_gfp_wait, const char *min_order, const char *verbose)
+{
+	char path[64];
+
+	for (size_t i = 0; i < ARRAY_SIZE(failures); i++) {
+		snprintf(path, sizeof(path), "%signore-gfp-wait", failures[i]);
+		kit_put(path, ignore_gfp_wait);
+		snprintf(path, sizeof(path), "%sverbose", failures[i]);
+		kit_put(path, verbose);
+	}
+	snprintf(path, sizeof(path), "%smin-order", failures[1]);
+	kit_put(path, min_order);
+}
+
+static void restore_failures(void)
+{
+	set_failures("Y", "1", "2");
+	umount(KIT_DEBUGFS);
+}
+
+bool kit_fail_allocations(void)
+{
+	kit_mount_debugfs();
+	if (access(failures[0], F_OK) || access(failures[1], F_OK)) {
+		umount(KIT_DEBUGFS);
+		return false;
+	}
+	/* verbose: a line in the kernel log for each */
+	set_failures("N", "0", "0");
+	atexit(restore_failures);
+	return true;
+}
+
+bool kit_fail_allocation(unsigned int nth)
+{
+	/* It stays open, because to open it takes allocations. */
+	static __thread int fd = -1;
+	char text[16];
+	bool failed;
+	int len;
+
+	if (fd < 0)
+		fd = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	/* What is left to count: 0 after the failure. */
+	if (fd < 0 || pread(fd, text, sizeof(text), 0) < 1)
+		tap_bail("/proc/thread-self/fail-nth: %s", strerror(errno));
+	failed = text[0] == '0';
+	len = snprintf(text, sizeof(text), "%u", nth);
+	if (pwrite(fd, text, len, 0) != len)
+		tap_bail("/proc/thread-self/fail-nth: %s", strerror(errno));
+	return failed;
 }
 
 void kit_go_first(bool first)

@@ -82,6 +82,9 @@ bool kit_kernel(unsigned int major, unsigned int minor);
  */
 void kit_huge_pages(unsigned int pages);
 
+/* Write one of the kernel's settings, a file in /proc or /sys. Bails. */
+void kit_put(const char *path, const char *text);
+
 /* Mount debugfs, unless it is mounted. */
 #define KIT_DEBUGFS "/sys/kernel/debug"
 void kit_mount_debugfs(void);
@@ -107,6 +110,18 @@ void kit_settle(void);
  */
 void kit_preempt(void);
 void kit_go_first(bool first);
+
+/*
+ * Until the program ends, let kit_fail_allocation() make allocations of all sizes fail, also those
+ * that may sleep. Returns false if the kernel cannot (CONFIG_FAILSLAB, CONFIG_FAIL_PAGE_ALLOC).
+ */
+bool kit_fail_allocations(void);
+
+/*
+ * Make the nth allocation from now on fail that this thread makes in the kernel; 0: none. Returns
+ * false if the thread has made fewer since the last call.
+ */
+bool kit_fail_allocation(unsigned int nth);
 
 /*
  * Describe a page of anonymous memory as dirty, referenced, active, "DRA", with '-' for what it is

@@ -352,23 +352,14 @@ static void change_slot(uint64_t r)
 	history_add_slot(&world.slot, next);
 }
 
-static void put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		tap_bail("%s: %s", path, strerror(errno));
-	close(fd);
-}
-
 static void reclaim(uint64_t r)
 {
 	if (r % 3 == 0) {
 		/* 4: no line in the kernel log; 3: do it */
-		put("/proc/sys/vm/drop_caches", "4");
-		put("/proc/sys/vm/drop_caches", "3");
+		kit_put("/proc/sys/vm/drop_caches", "4");
+		kit_put("/proc/sys/vm/drop_caches", "3");
 	} else if (r % 3 == 1) {
-		put("/proc/sys/vm/compact_memory", "1");
+		kit_put("/proc/sys/vm/compact_memory", "1");
 	} else {
 		/* EAGAIN: there was less to reclaim. */
 		kit_cgroup_put("memory.reclaim", "1048576");

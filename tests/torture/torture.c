@@ -45,7 +45,6 @@
 #define MAX_OPS	      100000u
 #define PATIENCE      20000u /* ticks without a step: many times too long */
 #define SWAP	      "/dev/ram0"
-#define FAILSLAB      KIT_DEBUGFS "/failslab/"
 #define KSM	      "/sys/kernel/mm/ksm/"
 
 static const char *const invariants[NR_INVARIANTS] = {
@@ -376,24 +375,10 @@ static void shrink(uint64_t seed, struct list *l, int tries)
 
 /* ---- the host ---- */
 
-static void put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		tap_bail("%s: %s", path, strerror(errno));
-	close(fd);
-}
-
 static void restore(void)
 {
-	put(KSM "run", "2");
-	put(KSM "run", "0");
-	if (fails_allocations) {
-		put(FAILSLAB "ignore-gfp-wait", "Y");
-		put(FAILSLAB "verbose", "2");
-	}
-	umount(KIT_DEBUGFS);
+	kit_put(KSM "run", "2");
+	kit_put(KSM "run", "0");
 	swapoff(SWAP);
 }
 
@@ -410,15 +395,9 @@ static void prepare_host(void)
 	if (fd < 0 || write(fd, page, sizeof(page)) != sizeof(page) || fsync(fd) || swapon(SWAP, 0))
 		tap_bail(SWAP ": %s", strerror(errno));
 	close(fd);
-	put(KSM "sleep_millisecs", "20");
-	put(KSM "run", "1");
-	kit_mount_debugfs();
-	fails_allocations = !access(FAILSLAB, F_OK) && !access("/proc/self/fail-nth", W_OK);
-	if (fails_allocations) {
-		/* Also those that may sleep, and without a line in the log for each. */
-		put(FAILSLAB "ignore-gfp-wait", "N");
-		put(FAILSLAB "verbose", "0");
-	}
+	kit_put(KSM "sleep_millisecs", "20");
+	kit_put(KSM "run", "1");
+	fails_allocations = kit_fail_allocations();
 }
 
 /* ---- results ---- */

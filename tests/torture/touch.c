@@ -49,18 +49,6 @@ void touches_settle(void)
 	}
 }
 
-/* Make the nth allocation from now on fail that this thread makes in the kernel; 0: none. */
-static void fail_allocation(unsigned int nth)
-{
-	char text[16];
-	int len = snprintf(text, sizeof(text), "%u", nth);
-	int fd = open("/proc/thread-self/fail-nth", O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0 || write(fd, text, len) != len)
-		tap_bail("/proc/thread-self/fail-nth: %s", strerror(errno));
-	close(fd);
-}
-
 /* A touch that is going on, or has ended. */
 struct
 try {
@@ -71,7 +59,7 @@ try {
 	uint64_t value;	   /* what a store stores */
 	uint32_t len;	   /* of a copy */
 	bool loop;	   /* until touches_stop(), so that the vCPU stays in the guest */
-	unsigned int fail; /* see fail_allocation(); before the first exit only */
+	unsigned int fail; /* see kit_fail_allocation(); before the first exit only */
 	unsigned int from, slot_from;
 	unsigned int out;
 	struct guest_outcome guest;
@@ -116,10 +104,10 @@ static void run(struct try *t, const struct guest_cmd *cmd)
 	struct guest_outcome *out = &t->guest;
 
 	if (t->fail)
-		fail_allocation(t->fail);
+		kit_fail_allocation(t->fail);
 	guest_call(t->r->v, cmd, out);
 	if (t->fail)
-		fail_allocation(0);
+		kit_fail_allocation(0);
 	for (;;) {
 		if (out->end == GUEST_EXIT && out->exit_reason == KVM_EXIT_DIRTY_RING_FULL)
 			log_read();

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * nomem - Each allocation that a call makes fails once: the first, the second, and so on, until the
+ * call makes no more. Meanwhile the call succeeds or ends with ENOMEM or EFAULT; it succeeds the
+ * next time; and no page keeps a reference or a flag. The calls create a memslot, begin dirty
+ * logging, touch the memory as a guest and as a nested guest, and prefault it. This needs a kernel
+ * with CONFIG_FAILSLAB and CONFIG_FAIL_PAGE_ALLOC.
+ *
+ * Contract: 7, 9. Stock passes with the pages that it maps.
+ *
+ * Seen to fail: calls that allocated nothing, because KVM's caches were full.
+ */
+#include <errno.h>
+
+#include "tests/lib/kit.h"
+
+#define PAGES 64u
+#define MANY  500u /* no call makes so many allocations */
+
+struct place {
+	struct vm *vm;
+	struct vcpu *v;
+	const struct buf *b;
+};
+
+/* ---- the calls: 0 or -errno ---- */
+
+static int set_slot(struct place *p)
+{
+	return vm_slot_set(p->vm, KIT_SLOT, KIT_GPA, p->b->size, p->b->map, 0);
+}
+
+static int log_dirty(struct place *p)
+{
+	return vm_slot_flags(p->vm, KIT_SLOT, KVM_MEM_LOG_DIRTY_PAGES);
+}
+
+/* KVM_RUN's error, or EPROTO if the guest ended otherwise. */
+static int ran(struct place *p, const struct guest_outcome *out)
+{
+	if (out->end == GUEST_DONE)
+		return 0;
+	VMM_MUST(vcpu_reset(p->v));
+	if (out->end == GUEST_RUN_FAILED)
+		return -out->err;
+	tap_diag("%s", guest_describe(out));
+	return -EPROTO;
+}
+
+static int store(struct place *p)
+{
+	struct guest_outcome out;
+
+	kit_touch(p->v, KIT_WRITE, KIT_GPA, 7, &out);
+	return ran(p, &out);
+}
+
+static int nested_load(struct place *p)
+{
+	struct guest_cmd cmd = {
+		.op = GUEST_VMRUN,
+		.flags = GUEST_L2_LOAD,
+		.gpa = GUEST_SCRATCH,
+		.gpa2 = KIT_GPA,
+	};
+	struct guest_outcome out;
+
+	guest_call(p->v, &cmd, &out);
+	return ran(p, &out);
+}
+
+static int prefault(struct place *p)
+{
+	struct kvm_pre_fault_memory range = { .gpa = KIT_GPA, .size = p->b->size };
+
+	return kit_prefault(p->v, &range);
+}
+
+/* ---- what comes before ---- */
+
+static void add_slot(struct place *p)
+{
+	VMM_MUST(set_slot(p));
+}
+
+static void use_slot(struct place *p)
+{
+	add_slot(p);
+	VMM_MUST(store(p));
+}
+
+static const struct step {
+	const char *name;
+	int (*call)(struct place *p);
+	void (*before)(struct place *p);
+} steps[] = {
+	{ "set a memslot", set_slot, NULL },	{ "begin dirty logging", log_dirty, use_slot },
+	{ "a guest's store", store, add_slot }, { "a nested guest's load", nested_load, add_slot },
+	{ "prefault", prefault, add_slot },
+};
+
+static bool possible(const struct step *s)
+{
+	struct vm *vm = vm_create(0);
+	struct vcpu *v = vcpu_create(vm, kit_mode());
+	bool nests = v->mode == VCPU_LONG && vcpu_can_nest(v);
+
+	vcpu_destroy(v);
+	vm_destroy(vm);
+	return s->call == nested_load ? nests : s->call != prefault || kit_prefaults();
+}
+
+/* A new VM, with empty caches, and no page table entries, neither KVM's nor the driver's. */
+static void begin(struct place *p)
+{
+	buf_do(p->b, PFNMAP_REVOKE, 0);
+	p->vm = vm_create(0);
+	p->v = vcpu_create(p->vm, kit_mode());
+}
+
+static void end(struct place *p)
+{
+	vcpu_destroy(p->v);
+	vm_destroy(p->vm);
+}
+
+static void test(struct place *p, const struct step *s)
+{
+	unsigned int nth = 0, failures = 0;
+	int err, wrong = 0, again = 0;
+	bool hit;
+
+	do {
+		begin(p);
+		if (s->before)
+			s->before(p);
+		kit_fail_allocation(++nth);
+		err = s->call(p);
+		hit = kit_fail_allocation(0);
+		failures += hit && err;
+		if (err && (!hit || (err != -ENOMEM && err != -EFAULT)))
+			wrong = err;
+		if (err)
+			again = s->call(p) ?: again;
+		end(p);
+	} while (hit && nth < MANY);
+
+	tap_ok(failures && !hit, "%s, %s: each of its allocations fails once", buf_name(p->b),
+	       s->name);
+	tap_is(wrong, 0, "%s, %s: it ends with ENOMEM or EFAULT, if at all", buf_name(p->b),
+	       s->name);
+	tap_is(again, 0, "%s, %s: it succeeds the next time", buf_name(p->b), s->name);
+	tap_diag("%u allocations, without which %u calls failed", nth - 1, failures);
+}
+
+int main(void)
+{
+	static const struct pfnmap_create specs[] = {
+		{ .kind = PFNMAP_NONCOMPOUND, .order = 3, .pages = PAGES },
+		{ .kind = PFNMAP_SHMEM, .pages = PAGES },
+	};
+
+	kit_start();
+	if (!kit_fail_allocations())
+		tap_bail("this kernel has no CONFIG_FAILSLAB and CONFIG_FAIL_PAGE_ALLOC");
+	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
+		struct buf b;
+		struct place p = { .b = &b };
+
+		buf_open(&b, &specs[i]);
+		buf_map(&b, KIT_RW);
+		for (size_t j = 0; j < ARRAY_SIZE(steps); j++)
+			if (possible(&steps[j]))
+				test(&p, &steps[j]);
+		buf_end(&b, "counts and flags are as they were");
+	}
+	return kit_finish();
+}
