@@ -28,7 +28,7 @@ case $kernel in
 	upstream=$(sed -n 's/^SOURCE_VERSION := \([0-9.]*\).*/\1/p' "$base")
 	sed -e '/^\(IMAGE\|HEADERS\)_PKG/d' -e "s/^NAME := .*/NAME := $kernel/" \
 	    -e "s/^REL := .*/REL := $upstream-debug/" \
-	    -e 's/^HEADERS_DEPS := .*/HEADERS_DEPS := bc bison flex gcc libc6-dev libelf-dev lcov/' "$base" >"$out.tmp"
+	    -e 's/^HEADERS_DEPS := .*/HEADERS_DEPS := bc bison flex gcc lcov libc6-dev libelf-dev xz-utils/' "$base" >"$out.tmp"
 	echo "DEBUG := 1" >>"$out.tmp"
 	mv "$out.tmp" "$out"
 	exit 0
