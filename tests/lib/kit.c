@@ -232,6 +232,11 @@ static void restore_preemption(void)
 
 void kit_preempt(void)
 {
+	struct utsname uts;
+
+	/* A kernel that cannot change the mode says PREEMPT, and one that can PREEMPT_DYNAMIC. */
+	if (!uname(&uts) && strstr(uts.version, " PREEMPT "))
+		return;
 	kit_mount_debugfs();
 	get_setting(PREEMPT, preemption, sizeof(preemption));
 	kit_put(PREEMPT, "full");
