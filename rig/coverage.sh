@@ -34,20 +34,36 @@ lcov --quiet --capture --rc lcov_branch_coverage=1 --directory "$out/counts" --o
 genhtml --quiet --branch-coverage --output-directory "$out/html" "$out/all.info" >>"$log" 2>&1 ||
 	die "genhtml failed: $(reason "$log")"
 
-# Which lines are the series': "FILE LINE" of all that it adds or changes.
+# Which lines are the series': "FILE LINE TEXT" of all that it adds or changes.
 (cd "$patched" && find . -name '*.[ch]' | sort) | while read -r f; do
 	old=$stock/$f
 	[ -e "$old" ] || old=/dev/null
 	diff -U0 "$old" "$patched/$f" | awk -v f="$patched/${f#./}" '
-		/^@@/ { split($3, a, ","); n = a[2] == "" ? 1 : a[2]
-			for (i = 0; i < n; i++) print f, -(-a[1]) + i }'
-done | sed 's/ +/ /' >"$out/lines"
-awk -v out="$out" '
-	NR == FNR { ours[$1, $2] = 1; next }
+		/^@@/ { split($3, a, ","); n = a[1] + 0; next }
+		/^\+/ && n { print f, n++, substr($0, 2) }'
+done >"$out/lines"
+# A line of paging_tmpl.h, which is compiled three times, counts once.
+awk -v out="$out" -v prefix="$patched/" '
+	NR == FNR { key = $1 SUBSEP $2; sub(/^[^ ]* [^ ]*[ \t]*/, ""); ours[key] = $0; order[++n] = key; next }
 	/^SF:/ { f = substr($0, 4) }
-	/^DA:/ { split(substr($0, 4), a, ",")
-		 if ((f, a[1]) in ours) { lines++; if (a[2] > 0) run++; else print f ":" a[1] >(out "/missed.txt") } }
+	/^DA:/ { split(substr($0, 4), a, ","); if ((f, a[1]) in ours) count[f, a[1]] += a[2] }
 	/^BRDA:/ { split(substr($0, 6), a, ",")
-		 if ((f, a[1]) in ours) { branches++; if (a[4] != "-" && a[4] > 0) taken++ } }
-	END { printf "%d of %d lines, %d of %d branches of the series were executed\n", run, lines, taken, branches }' \
-	"$out/lines" "$out/all.info"
+		   if ((f, a[1]) in ours) branch[f, a[1], a[2], a[3]] += a[4] }
+	END {
+		for (i = 1; i <= n; i++) {
+			if (!(order[i] in count))
+				continue
+			lines++
+			if (count[order[i]] > 0) {
+				run++
+				continue
+			}
+			split(order[i], a, SUBSEP)
+			print substr(a[1], length(prefix) + 1) ":" a[2] ": " ours[order[i]] >(out "/missed.txt")
+		}
+		for (b in branch) {
+			branches++
+			taken += branch[b] > 0
+		}
+		printf "%d of %d lines, %d of %d branches of the series were executed\n", run, lines, taken, branches
+	}' "$out/lines" "$out/all.info"
