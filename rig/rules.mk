@@ -73,8 +73,9 @@ AMD_SMOKE = $(comma)rig_kvm$(if $(filter %-cloud,$(NAME)),,$(comma)drm_dumb_boch
 
 # ONLY=, GROUP= and VARIANT= select tests.
 ONLY ?= $(if $(GROUP)$(DEBUG)$(filter i386,$(ARCH)),,$(if $(findstring -,$(NAME)),$(SMOKE)))
-# A debug kernel has no drivers of displays, sound and VFIO, and is slow.
-DEBUG_GROUPS := core,direct,memslot,exporter,lookup,modules,races,torture,rig,debug
+# A debug kernel has no drivers of displays, sound and VFIO, and is slow. Without CONFIG_MODVERSIONS, it
+# loads modules that do not fit each other, which the group modules is about.
+DEBUG_GROUPS := core,direct,memslot,exporter,lookup,races,torture,rig,debug
 VARIANT ?= $(if $(DEBUG),patched)
 SELECT = $(if $(FEW),--kvm patched --paging tdp,$(if $(QUICK),--quick)) \
 	$(if $(DEBUG),--debug $(if $(ONLY)$(GROUP),,--group $(DEBUG_GROUPS))) $(if $(ONLY),--only $(ONLY)$(if $(DEBUG),$(comma)leaks)) $(if $(GROUP),--group $(GROUP)) $(if $(VARIANT),--kvm $(VARIANT))
