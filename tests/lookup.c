@@ -5,6 +5,11 @@
  *
  * Contract: 2, 8. Patched KVM does not even call the driver for such a VMA.
  *
+ * The functions of page fault handlers, gfn_to_pfn_prot() and those that take a memslot, find what
+ * stock finds on any KVM, since the MMU notifier protects what they map. The atomic one calls no
+ * driver and finds no page of a VM_IO or VM_PFNMAP VMA. __gfn_to_pfn_memslot() does not wait for
+ * memory that is not there yet.
+ *
  *	patched	 refuses all pages of a VM_IO or VM_PFNMAP VMA
  *	unsafe	 (allow_unsafe_mappings=1) finds what stock finds
  *	stock	 finds refcounted pages; with gfn_to_pfn() also PG_reserved pages and pfns without a
@@ -17,9 +22,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "rig/module/rig_lookup.h"
@@ -29,6 +36,10 @@ static const char *const calls[RIG_LOOKUP_NR_CALLS] = {
 	[RIG_LOOKUP_PFN] = "gfn_to_pfn",
 	[RIG_LOOKUP_PFN_DIRTY] = "gfn_to_pfn, dirty",
 	[RIG_LOOKUP_PAGE] = "gfn_to_page",
+	[RIG_LOOKUP_PROT] = "gfn_to_pfn_prot",
+	[RIG_LOOKUP_SLOT] = "gfn_to_pfn_memslot",
+	[RIG_LOOKUP_SLOT_ATOMIC] = "gfn_to_pfn_memslot_atomic",
+	[RIG_LOOKUP_SLOT_ASYNC] = "__gfn_to_pfn_memslot",
 };
 
 /* One page of each buffer; "none" is what even stock KVM refuses. */
@@ -67,11 +78,31 @@ static struct rig_lookup look_up(struct vm *vm, enum rig_lookup_call call, uint6
 	return l;
 }
 
+/* Functions of page fault handlers, whose pages the MMU notifier protects. */
+static bool of_handlers(enum rig_lookup_call call)
+{
+	return call >= RIG_LOOKUP_PROT;
+}
+
+static bool calls_driver(const struct place *p, enum rig_lookup_call call)
+{
+	if (call == RIG_LOOKUP_SLOT_ATOMIC)
+		return false;
+	return p->spec.kind == PFNMAP_MIXED || of_handlers(call) || !closed;
+}
+
+static bool finds(const struct place *p, enum rig_lookup_call call, bool touched)
+{
+	if (call == RIG_LOOKUP_SLOT_ATOMIC)
+		return p->spec.kind == PFNMAP_MIXED && touched;
+	return calls_driver(p, call) &&
+	       (p->found == REFCOUNTED || (p->found == PFN_ONLY && call != RIG_LOOKUP_PAGE));
+}
+
 static void test_place(const struct place *p, enum rig_lookup_call call)
 {
+	bool asks_writable = call == RIG_LOOKUP_PROT || call == RIG_LOOKUP_SLOT_ASYNC;
 	bool mixed = p->spec.kind == PFNMAP_MIXED;
-	bool expected = (mixed || !closed) && (p->found == REFCOUNTED ||
-					       (p->found == PFN_ONLY && call != RIG_LOOKUP_PAGE));
 	struct vm *vm = vm_create(0);
 	struct pfnmap_page *page;
 	struct buf b;
@@ -85,6 +116,8 @@ static void test_place(const struct place *p, enum rig_lookup_call call)
 	for (int touched = 0; touched < 2; touched++) {
 		const char *what = touched ? ", touched before" : "";
 		uint64_t faults = buf_stats(&b).faults;
+		bool called = !touched && calls_driver(p, call);
+		bool expected = finds(p, call, touched);
 		struct rig_lookup l;
 
 		l = look_up(vm, call, KIT_GPA + (uint64_t)p->page * KIT_PAGE);
@@ -95,13 +128,42 @@ static void test_place(const struct place *p, enum rig_lookup_call call)
 		       "%s, %s%s: it has %s", p->name, calls[call], what,
 		       expected && p->found == REFCOUNTED ? "one reference more" :
 							    "no reference to put");
-		tap_is(buf_stats(&b).faults - faults, !touched && (mixed || !closed),
-		       "%s, %s%s: the driver is %scalled", p->name, calls[call], what,
-		       !touched && (mixed || !closed) ? "" : "not ");
+		tap_is(l.flags, asks_writable && expected ? RIG_LOOKUP_WRITABLE : 0,
+		       "%s, %s%s: it is %swritable", p->name, calls[call], what,
+		       asks_writable && expected ? "" : "not said to be ");
+		tap_is(buf_stats(&b).faults - faults, called, "%s, %s%s: the driver is %scalled",
+		       p->name, calls[call], what, called ? "" : "not ");
 		((volatile char *)b.map)[(size_t)p->page * KIT_PAGE] = 1;
 	}
 	vm_destroy(vm);
 	buf_end(&b, "%s, %s: counts are as before", p->name, calls[call]);
+}
+
+/* Memory whose content another thread will provide: KVM does not wait for that. */
+static void test_wait(void)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct vm *vm = vm_create(0);
+	struct uffdio_register reg;
+	struct rig_lookup l;
+	struct buf b;
+	int fd;
+
+	buf_open_anon(&b, 1);
+	reg = (struct uffdio_register){
+		.range = { (uintptr_t)b.map, b.size },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
+	fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg))
+		tap_bail("userfaultfd: %s", strerror(errno));
+	l = look_up(vm, RIG_LOOKUP_SLOT_ASYNC, KIT_GPA);
+	tap_ok(l.pfn == RIG_LOOKUP_NONE && l.flags == RIG_LOOKUP_WAIT,
+	       "memory that is not there yet, %s: KVM says so", calls[RIG_LOOKUP_SLOT_ASYNC]);
+	close(fd);
+	vm_destroy(vm);
+	buf_close(&b);
 }
 
 /* Memory of the process itself: any KVM finds it. */
@@ -143,6 +205,7 @@ int main(void)
 			if (!buf_missing(&places[i].spec))
 				test_place(&places[i], call);
 	}
+	test_wait();
 	close(device);
 	return kit_finish();
 }

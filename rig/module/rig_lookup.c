@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Calls KVM's lookups for other modules, gfn_to_pfn() and gfn_to_page(), which nothing else in the
- * emulated host calls.
+ * Calls KVM's lookups for other modules, such as gfn_to_pfn(), which nothing else in the emulated
+ * host calls.
  *
  * KVM is loaded and removed while this module stays. So each call finds the functions anew, and
  * holds a reference to one of them until its end, which keeps KVM from being removed.
@@ -26,22 +26,101 @@ static void *kvm_function(const char *name)
 	return function;
 }
 
-static int look_up_pfn(struct kvm *kvm, struct rig_lookup *l)
+/* __gfn_to_pfn_memslot() of 6.1, and of kernels where signals can interrupt a lookup. */
+typedef kvm_pfn_t lookup_fn(const struct kvm_memory_slot *slot, gfn_t gfn, bool atomic,
+			    bool *async, bool write_fault, bool *writable, hva_t *hva);
+typedef kvm_pfn_t interruptible_fn(const struct kvm_memory_slot *slot, gfn_t gfn, bool atomic,
+				   bool interruptible, bool *async, bool write_fault,
+				   bool *writable, hva_t *hva);
+
+static int call_async(struct kvm_memory_slot *slot, struct rig_lookup *l, kvm_pfn_t *pfn)
+{
+	void *function = kvm_function("__gfn_to_pfn_memslot");
+	bool async = false, writable = false;
+	hva_t hva;
+
+	if (!function)
+		return -ENOENT;
+	if (__same_type(__gfn_to_pfn_memslot, lookup_fn))
+		*pfn = ((lookup_fn *)function)(slot, l->gfn, false, &async, true, &writable, &hva);
+	else
+		*pfn = ((interruptible_fn *)function)(slot, l->gfn, false, false, &async, true,
+						      &writable, &hva);
+	if (async)
+		l->flags |= RIG_LOOKUP_WAIT;
+	if (writable)
+		l->flags |= RIG_LOOKUP_WRITABLE;
+	return 0;
+}
+
+static int call_slot(struct kvm *kvm, struct rig_lookup *l, kvm_pfn_t *pfn)
+{
+	typeof(gfn_to_memslot) *to_slot = kvm_function("gfn_to_memslot");
+	typeof(gfn_to_pfn_memslot) *to_pfn;
+
+	if (!to_slot)
+		return -ENOENT;
+	if (l->call == RIG_LOOKUP_SLOT_ASYNC)
+		return call_async(to_slot(kvm, l->gfn), l, pfn);
+
+	if (l->call == RIG_LOOKUP_SLOT_ATOMIC)
+		to_pfn = kvm_function("gfn_to_pfn_memslot_atomic");
+	else
+		to_pfn = kvm_function("gfn_to_pfn_memslot");
+	if (!to_pfn)
+		return -ENOENT;
+	*pfn = to_pfn(to_slot(kvm, l->gfn), l->gfn);
+	return 0;
+}
+
+static int call_prot(struct kvm *kvm, struct rig_lookup *l, kvm_pfn_t *pfn)
+{
+	typeof(gfn_to_pfn_prot) *to_pfn = kvm_function("gfn_to_pfn_prot");
+	bool writable = false;
+
+	if (!to_pfn)
+		return -ENOENT;
+	*pfn = to_pfn(kvm, l->gfn, false, &writable);
+	if (writable)
+		l->flags |= RIG_LOOKUP_WRITABLE;
+	return 0;
+}
+
+static int call_pfn(struct kvm *kvm, struct rig_lookup *l, kvm_pfn_t *pfn)
 {
 	typeof(gfn_to_pfn) *to_pfn = kvm_function("gfn_to_pfn");
+
+	if (!to_pfn)
+		return -ENOENT;
+	*pfn = to_pfn(kvm, l->gfn);
+	return 0;
+}
+
+static int look_up_pfn(struct kvm *kvm, struct rig_lookup *l)
+{
 	typeof(kvm_release_pfn_clean) *release;
 	kvm_pfn_t pfn;
+	int err;
 
 	if (l->call == RIG_LOOKUP_PFN_DIRTY)
 		release = kvm_function("kvm_release_pfn_dirty");
 	else
 		release = kvm_function("kvm_release_pfn_clean");
-	if (!to_pfn || !release)
+	if (!release)
 		return -ENOENT;
 
-	pfn = to_pfn(kvm, l->gfn);
-	if (is_error_noslot_pfn(pfn))
+	if (l->call == RIG_LOOKUP_PFN || l->call == RIG_LOOKUP_PFN_DIRTY)
+		err = call_pfn(kvm, l, &pfn);
+	else if (l->call == RIG_LOOKUP_PROT)
+		err = call_prot(kvm, l, &pfn);
+	else
+		err = call_slot(kvm, l, &pfn);
+	if (err)
+		return err;
+	if (is_error_noslot_pfn(pfn)) {
+		l->flags &= ~RIG_LOOKUP_WRITABLE;
 		return 0;
+	}
 	l->pfn = pfn;
 	if (pfn_valid(pfn))
 		l->count = page_ref_count(pfn_to_page(pfn));
@@ -76,6 +155,7 @@ static int look_up_in(struct kvm *kvm, struct rig_lookup *l)
 
 	l->pfn = RIG_LOOKUP_NONE;
 	l->count = 0;
+	l->flags = 0;
 	idx = srcu_read_lock(&kvm->srcu);
 	if (l->call == RIG_LOOKUP_PAGE)
 		err = look_up_page(kvm, l);
@@ -133,5 +213,5 @@ static struct miscdevice lookup_misc = {
 };
 module_misc_device(lookup_misc);
 
-MODULE_DESCRIPTION("Calls gfn_to_pfn() and gfn_to_page()");
+MODULE_DESCRIPTION("Calls KVM's lookups for other modules");
 MODULE_LICENSE("GPL");
