@@ -11,9 +11,9 @@
 #include "pages.h"
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
-static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
+static inline void vm_flags_init(struct vm_area_struct *vma, vm_flags_t flags)
 {
-	vma->vm_flags |= flags;
+	vma->vm_flags = flags;
 }
 #endif
 

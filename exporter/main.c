@@ -464,8 +464,9 @@ static int buffer_map(struct pfnmap_buffer *buf, struct vm_area_struct *vma)
 		vma->vm_ops = &buffer_mkwrite_vm_ops;
 	else
 		vma->vm_ops = &buffer_vm_ops;
-	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP |
-		     (buf->spec.kind == PFNMAP_MIXED ? VM_MIXEDMAP : VM_IO | VM_PFNMAP));
+	/* Nobody sees the VMA yet. Its lock, which faults hold, is not to be taken here. */
+	vm_flags_init(vma, vma->vm_flags | VM_DONTEXPAND | VM_DONTDUMP |
+		      (buf->spec.kind == PFNMAP_MIXED ? VM_MIXEDMAP : VM_IO | VM_PFNMAP));
 
 	if (eager) {
 		err = remember_eager(buf, vma->vm_mm);
