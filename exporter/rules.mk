@@ -4,7 +4,7 @@
 EXPORTER := $(R)/exporter/pfnmap_exporter.ko
 EXPORTER_SRC := exporter/Kbuild $(wildcard exporter/*.[ch])
 
-$(EXPORTER): $(EXPORTER_SRC) exporter/rules.mk $(R)/version
+$(EXPORTER): $(EXPORTER_SRC) exporter/rules.mk $(R)/version $(KERNEL_TREE)
 	printf '  %-8s %s\n' EXPORTER $@
 	mkdir -p $(@D) && cp -p $(EXPORTER_SRC) $(@D)/
 	$(call kbuild,$(@D))

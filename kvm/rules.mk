@@ -20,7 +20,7 @@ $(PREPARED): $(STOCK) $(R)/series.id VERSION
 	$(call LOCK,kvm) kvm/prepare.sh $(R)/stock $(R)/kvm $(SERIES_DIR) $(NEW_DIR) $(SOURCE_VERSION)
 
 MODULES := $(addprefix $(R)/modules/,kvm.ko kvm-amd.ko kvm-intel.ko Module.symvers)
-$(MODULES) &: $(PREPARED) kvm/build.sh
+$(MODULES) &: $(PREPARED) kvm/build.sh $(KERNEL_TREE)
 	printf '  %-8s %s\n' KVM "$(R)/modules (about a minute)"
 	$(call LOCK,kvm) $(IN) kvm/build.sh $(R)/kvm $(KDIR) $(R)/modules
 

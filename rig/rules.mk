@@ -41,7 +41,7 @@ $(R)/vmlinux: $(VMLINUZ) rig/vmlinux.sh
 
 RIG_MODULES := $(patsubst rig/module/%.c,$(R)/rig/%.ko,$(wildcard rig/module/*.c))
 RIG_MODULE_SRC := $(wildcard rig/module/*)
-$(RIG_MODULES) &: $(RIG_MODULE_SRC) $(R)/version
+$(RIG_MODULES) &: $(RIG_MODULE_SRC) $(R)/version $(KERNEL_TREE)
 	printf '  %-8s %s\n' KBUILD $(R)/rig
 	mkdir -p $(R)/rig && cp -p $(RIG_MODULE_SRC) $(R)/rig/
 	$(call kbuild,$(R)/rig)

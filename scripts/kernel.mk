@@ -46,6 +46,8 @@ $(SOURCE): | $(R)/version
 IMAGE := $(R)/image
 VMLINUZ := $(IMAGE)/boot/$(if $(DEBUG),vmlinux,vmlinuz)-$(REL)
 ifdef DEBUG
+# What modules are built against, and have to be built again with.
+KERNEL_TREE := $(VMLINUZ)
 $(VMLINUZ): $(R)/version rig/debug.config rig/debug.sh | $(SOURCE)
 	printf '  %-8s %s\n' KERNEL "$(REL) (about 25 minutes)"
 	$(call LOCK,image) $(IN) rig/debug.sh $(SOURCE) rig/debug.config $(KDIR) $(REL) $(IMAGE)
