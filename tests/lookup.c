@@ -18,7 +18,8 @@
  * None of them finds a tail page. The module is rig/module/rig_lookup.c.
  *
  * Seen to fail: a gfn_to_pfn() that accepts non-refcounted pfns; lookups without
- * refcounted_page_only (unsafe), which find tail pages and put references that nobody took.
+ * refcounted_page_only (unsafe), which find tail pages and put references that nobody took; a
+ * __gfn_to_pfn_memslot() that does not say that it would have to wait.
  */
 #include <errno.h>
 #include <fcntl.h>

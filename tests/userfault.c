@@ -8,7 +8,8 @@
  * Contract: 1 (what a failed lookup reports), 6, 7. Both variants pass: page faults of refcounted
  * memory work as before.
  *
- * Seen to fail: a KVM without the second lookup, which waits.
+ * Seen to fail: a KVM without the second lookup, which waits; one that does not map a page that it
+ * waited for (async).
  */
 #include <errno.h>
 #include <fcntl.h>
