@@ -66,8 +66,9 @@ struct guest_cmd {
 	uint64_t len;	 /* bytes */
 	uint64_t stride; /* bytes; 0: 8 */
 	uint64_t value;
-	uint64_t gpa2; /* second address, for operations that use one */
-	uint64_t gpa3; /* third one */
+	uint64_t gpa2;	 /* second address, for operations that use one */
+	uint64_t gpa3;	 /* third one */
+	uint64_t passes; /* of a GUEST_LOOP, after which it ends by itself; 0: no limit */
 };
 
 struct guest_block {

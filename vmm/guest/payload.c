@@ -155,7 +155,7 @@ void guest_main(struct guest_block *b)
 		do {
 			carry_out(b, b->cmd.value + pass);
 			b->progress = ++pass;
-		} while ((b->cmd.flags & GUEST_LOOP) && !b->stop &&
+		} while ((b->cmd.flags & GUEST_LOOP) && !b->stop && pass != b->cmd.passes &&
 			 !(b->cmd.op == GUEST_VERIFY && b->result));
 		asm volatile("outb %%al, %0" : : "N"(GUEST_PORT_DONE) : "memory");
 	}
