@@ -99,19 +99,56 @@ static void move(char *from, char *to, size_t size)
 		tap_bail("mremap: %s", strerror(errno));
 }
 
-/* Put new memory, or a hole, in place of the old, which must come out right. */
+static char *grave(const struct vmm *m, unsigned int i)
+{
+	return m->graves + i % NR_RETIRED * KIT_HUGE;
+}
+
+static void retire_first(struct vmm *m)
+{
+	struct retired *first = &m->retired[m->first_retired % NR_RETIRED];
+	size_t size = (size_t)first->blob->pages * KIT_PAGE;
+	bool anon = first->blob->backing == BACK_ANON;
+	char *at = grave(m, m->first_retired);
+
+	if (anon && mprotect(at, size, PROT_READ))
+		tap_bail("mprotect: %s", strerror(errno));
+	blob_retire(first->blob, at, first->freed);
+	if (anon)
+		reserve(at, size, MAP_FIXED);
+	m->first_retired++;
+	m->nr_retired--;
+}
+
+void retire(struct vmm *m, unsigned int left)
+{
+	for (;;) {
+		while (m->nr_retired &&
+		       touches_ended(m->retired[m->first_retired % NR_RETIRED].inside))
+			retire_first(m);
+		if (m->nr_retired <= left)
+			break;
+		touches_stop();
+		tick();
+	}
+}
+
+/* Put new memory, or a hole, in place of the old, which must come out right in the end. */
 void place_set(struct vmm *m, struct place *p, struct blob *new)
 {
 	const struct state old = *place_state(p);
 	const struct state next = { .blob = new, .prot = KIT_RW };
 	size_t size = (size_t)p->pages * KIT_PAGE;
 	bool anon = old.blob && old.blob->backing == BACK_ANON;
+	unsigned int last;
 
+	retire(m, NR_RETIRED - 1);
+	last = m->first_retired + m->nr_retired;
 	change(p, &next, racing(&old) | racing(&next) | (anon ? OUT_EFAULT : 0));
 	pthread_mutex_lock(&mm_lock);
 	/* What the guest stored in anonymous memory can only be seen where that is mapped. */
 	if (anon)
-		move(p->at, m->parking, size);
+		move(p->at, grave(m, last), size);
 	if (new)
 		blob_map(new, p->at, KIT_RW);
 	else
@@ -120,12 +157,9 @@ void place_set(struct vmm *m, struct place *p, struct blob *new)
 	changed(p, &next);
 	if (!old.blob)
 		return;
-	touches_settle();
-	if (anon && mprotect(m->parking, size, PROT_READ))
-		tap_bail("mprotect: %s", strerror(errno));
-	blob_retire(old.blob, m->parking, old.freed);
-	if (anon)
-		reserve(m->parking, size, MAP_FIXED);
+	m->retired[last % NR_RETIRED] = (struct retired){ .blob = old.blob, .freed = old.freed };
+	touches_note(m->retired[last % NR_RETIRED].inside);
+	m->nr_retired++;
 }
 
 /* ---- the driver ---- */

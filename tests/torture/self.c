@@ -150,6 +150,7 @@ void self_test(void)
 		if (cases[i].late)
 			cases[i].late();
 		place_set(m, place, NULL);
+		retire(m, 0);
 		for (int k = 0; k < NR_INVARIANTS; k++) {
 			if (!!violation(k)[0] == (k == (int)inv))
 				continue;

@@ -43,6 +43,7 @@
 #define OPS_PER_WORLD 150u
 #define DEFAULT_OPS   600u
 #define MAX_OPS	      100000u
+#define LOOP_TICKS    8u     /* a touch that repeats itself ends at such a tick */
 #define PATIENCE      20000u /* ticks without a step: many times too long */
 #define SWAP	      "/dev/ram0"
 #define KSM	      "/sys/kernel/mm/ksm/"
@@ -179,6 +180,8 @@ static void *vmm_main(void *arg)
 		m->steps++;
 		op_do(m, work.seed, m->op);
 	}
+	m->doing = "the end of what was replaced";
+	retire(m, 0);
 	m->steps = STEPS_ALL;
 	return NULL;
 }
@@ -203,6 +206,8 @@ static void *end_main(void *arg)
 		m->steps++;
 		place_set(m, &world.places[i], NULL);
 	}
+	m->steps++;
+	retire(m, 0);
 	if (!vm_first)
 		end_vm();
 	m->steps = STEPS_ALL;
@@ -242,6 +247,7 @@ static void world_init(void)
 	for (int i = 0; i < NR_VMMS; i++) {
 		world.vmms[i].number = i;
 		world.vmms[i].parking = reservation(KIT_HUGE, KIT_HUGE);
+		world.vmms[i].graves = reservation(NR_RETIRED * KIT_HUGE, KIT_HUGE);
 	}
 	for (int i = 0; i < NR_PLACES; i++)
 		pthread_mutex_init(&world.places[i].lock, NULL);
@@ -278,6 +284,7 @@ static bool stuck(void)
 static void run_threads(int nr, void *(*fn)(void *))
 {
 	struct watched vmms[NR_VMMS] = { 0 }, vcpus[NR_VCPUS] = { 0 };
+	unsigned int ticks = 0;
 	bool busy = true;
 
 	for (int i = 0; i < nr; i++) {
@@ -298,7 +305,8 @@ static void run_threads(int nr, void *(*fn)(void *))
 					 m->op);
 		}
 		watch_vcpus(vcpus);
-		touches_stop();
+		if (++ticks % LOOP_TICKS == 0)
+			touches_stop();
 		tick();
 	}
 	/* One that is stuck cannot be joined. */
@@ -418,8 +426,10 @@ static void report(uint64_t since)
 		ops += done_ops[i];
 	}
 	tap_diag("operations:%s", text);
-	tap_diag("%u operations and %u touches in %.1f seconds, %.1f operations a second", ops,
-		 world.touches, spent / 1e6, ops * 1e6 / spent);
+	tap_diag("%u operations and %u touches (%lu accesses) in %.1f seconds, %.1f and %.1f a "
+		 "second",
+		 ops, world.touches, world.passes, spent / 1e6, ops * 1e6 / spent,
+		 world.touches * 1e6 / spent);
 	n = 0;
 	for (int i = 0; i < NR_TOUCHES; i++)
 		n += snprintf(text + n, sizeof(text) - n, " %s %u", touch_names[i],

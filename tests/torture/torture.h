@@ -213,12 +213,23 @@ struct runner {
 	uint32_t page;
 };
 
-#define STEPS_ALL UINT32_MAX
+#define STEPS_ALL  UINT32_MAX
+#define NR_RETIRED 8u
+
+/* Memory that no touch finds any more; those that had begun may still use it. */
+struct retired {
+	struct blob *blob;
+	bool freed;
+	unsigned int inside[NR_VCPUS]; /* of the runners, at that moment */
+};
 
 struct vmm {
 	pthread_t thread;
 	unsigned int number;
-	char *parking;	   /* reserved addresses for memory that is moved away */
+	char *parking; /* reserved addresses for memory that is moved away for a while */
+	char *graves;  /* the same, 2 MiB for each of the retired blobs */
+	struct retired retired[NR_RETIRED]; /* a ring: from `first` on */
+	unsigned int first_retired, nr_retired;
 	atomic_uint steps; /* operations begun; STEPS_ALL: its thread does nothing more */
 	uint32_t op;	   /* the present one */
 	const char *doing; /* its name */
@@ -237,6 +248,7 @@ struct world {
 	struct vmm vmms[NR_VMMS];
 	atomic_bool halt; /* vCPUs stop touching */
 	atomic_uint touches;
+	atomic_ulong passes; /* of all touches; those of a loop have several */
 };
 
 extern struct world world;
@@ -252,8 +264,9 @@ void vm_end(void);
 /* End the touches that repeat themselves until they are told; for threads without vm_lock. */
 void touches_stop(void);
 
-/* Wait until every touch that has begun has ended. */
-void touches_settle(void);
+/* Note the touches that go on; have those ended? */
+void touches_note(unsigned int inside[NR_VCPUS]);
+bool touches_ended(const unsigned int inside[NR_VCPUS]);
 
 /* Sleep for a millisecond or less, the unit of patience. */
 void tick(void);
@@ -320,6 +333,12 @@ void op_do(struct vmm *m, uint64_t seed, uint32_t i);
 
 /* Put new memory in place of what is there, or leave a hole (NULL). The place's lock is held. */
 void place_set(struct vmm *m, struct place *p, struct blob *new);
+
+/*
+ * Check and free what place_set() has replaced and no touch uses any more. Wait until no more than
+ * `left` are left.
+ */
+void retire(struct vmm *m, unsigned int left);
 
 /* ---- the test of the test ---- */
 

@@ -37,16 +37,18 @@ void touches_stop(void)
 	pthread_mutex_unlock(&world.vm_lock);
 }
 
-void touches_settle(void)
+void touches_note(unsigned int inside[NR_VCPUS])
 {
-	for (int i = 0; i < NR_VCPUS; i++) {
-		unsigned int inside = world.runners[i].inside;
+	for (int i = 0; i < NR_VCPUS; i++)
+		inside[i] = world.runners[i].inside;
+}
 
-		while (inside & 1 && world.runners[i].inside == inside) {
-			touches_stop();
-			tick();
-		}
-	}
+bool touches_ended(const unsigned int inside[NR_VCPUS])
+{
+	for (int i = 0; i < NR_VCPUS; i++)
+		if (inside[i] & 1 && world.runners[i].inside == inside[i])
+			return false;
+	return true;
 }
 
 /* A touch that is going on, or has ended. */
@@ -58,7 +60,8 @@ try {
 	uint32_t page;
 	uint64_t value;	   /* what a store stores */
 	uint32_t len;	   /* of a copy */
-	bool loop;	   /* until touches_stop(), so that the vCPU stays in the guest */
+	bool loop;	   /* so that the vCPU stays in the guest, until touches_stop() */
+	uint32_t passes;   /* ... or so many passes; 0: no limit */
 	unsigned int fail; /* see kit_fail_allocation(); before the first exit only */
 	unsigned int from, slot_from;
 	unsigned int out;
@@ -150,6 +153,7 @@ static void run_touch(struct try *t)
 		.len = 8,
 		.value = t->value,
 		.flags = t->loop ? GUEST_LOOP : 0,
+		.passes = t->passes,
 	};
 
 	switch (t->touch) {
@@ -335,6 +339,7 @@ static void touch_once(struct runner *r)
 		.value = hash(x, 1),
 		.len = 1 + (x >> 40) % 8,
 		.loop = (x >> 52) % 4 == 0,
+		.passes = (x >> 33) % 32 ? 1 << (x >> 33) % 12 : 0,
 		.fail = fails_allocations && (x >> 54) % 8 == 0 ? 1 + (x >> 57) % 16 : 0,
 	};
 	unsigned int since;
@@ -368,6 +373,7 @@ static void touch_once(struct runner *r)
 	judge(&t);
 	r->inside++;
 	world.touches++;
+	world.passes += t.loop ? guest_progress(r->v) : 1;
 }
 
 static int touch_all(struct vcpu *v, void *arg)
