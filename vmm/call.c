@@ -48,7 +48,6 @@ static int prepare(struct vcpu *v, const struct guest_cmd *cmd)
 		if (ret)
 			return ret;
 	}
-	v->idle = false;
 	if (cmd->flags & GUEST_NPT)
 		b->ncr3 = vm_nested_root(v->vm);
 	b->cmd = *cmd;

@@ -230,7 +230,6 @@ int vcpu_reset(struct vcpu *v)
 	} while (!ret);
 	v->run->immediate_exit = 0;
 
-	v->idle = false;
 	ret = leave_nested(v);
 	if (ret)
 		return ret;
@@ -253,13 +252,16 @@ int vcpu_reset(struct vcpu *v)
 		ret = vmm_ioctl(v->fd, KVM_SET_MP_STATE, &runnable);
 	if (!ret)
 		ret = vcpu_set_regs(v, &regs);
+	v->idle = !ret;
 	return ret;
 }
 
 int vcpu_run(struct vcpu *v)
 {
-	int ret = vmm_ioctl(v->fd, KVM_RUN, 0);
+	int ret;
 
+	v->idle = false;
+	ret = vmm_ioctl(v->fd, KVM_RUN, 0);
 	if (ret == -EINTR)
 		v->run->immediate_exit = 0;
 	return ret;
