@@ -92,17 +92,30 @@ static bool calls_driver(const struct place *p, enum rig_lookup_call call)
 	return p->spec.kind == PFNMAP_MIXED || of_handlers(call) || !closed;
 }
 
+/* The fast lookup of 6.12 leaves small pages that belong to no file to the slow one. */
+static bool finds_fast(const struct place *p)
+{
+	return p->spec.kind == PFNMAP_MIXED && !kit_kernel(6, 12);
+}
+
 static bool finds(const struct place *p, enum rig_lookup_call call, bool touched)
 {
 	if (call == RIG_LOOKUP_SLOT_ATOMIC)
-		return p->spec.kind == PFNMAP_MIXED && touched;
+		return finds_fast(p) && touched;
 	return calls_driver(p, call) &&
 	       (p->found == REFCOUNTED || (p->found == PFN_ONLY && call != RIG_LOOKUP_PAGE));
 }
 
+/* gfn_to_pfn_prot() asks the fast lookup whether it may also write to an ordinary page. */
+static bool tells_writable(const struct place *p, enum rig_lookup_call call)
+{
+	if (call == RIG_LOOKUP_PROT)
+		return p->spec.kind != PFNMAP_MIXED || finds_fast(p);
+	return call == RIG_LOOKUP_SLOT_ASYNC;
+}
+
 static void test_place(const struct place *p, enum rig_lookup_call call)
 {
-	bool asks_writable = call == RIG_LOOKUP_PROT || call == RIG_LOOKUP_SLOT_ASYNC;
 	bool mixed = p->spec.kind == PFNMAP_MIXED;
 	struct vm *vm = vm_create(0);
 	struct pfnmap_page *page;
@@ -119,6 +132,7 @@ static void test_place(const struct place *p, enum rig_lookup_call call)
 		uint64_t faults = buf_stats(&b).faults;
 		bool called = !touched && calls_driver(p, call);
 		bool expected = finds(p, call, touched);
+		bool writable = expected && tells_writable(p, call);
 		struct rig_lookup l;
 
 		l = look_up(vm, call, KIT_GPA + (uint64_t)p->page * KIT_PAGE);
@@ -129,9 +143,8 @@ static void test_place(const struct place *p, enum rig_lookup_call call)
 		       "%s, %s%s: it has %s", p->name, calls[call], what,
 		       expected && p->found == REFCOUNTED ? "one reference more" :
 							    "no reference to put");
-		tap_is(l.flags, asks_writable && expected ? RIG_LOOKUP_WRITABLE : 0,
-		       "%s, %s%s: it is %swritable", p->name, calls[call], what,
-		       asks_writable && expected ? "" : "not said to be ");
+		tap_is(l.flags, writable ? RIG_LOOKUP_WRITABLE : 0, "%s, %s%s: it is %swritable",
+		       p->name, calls[call], what, writable ? "" : "not said to be ");
 		tap_is(buf_stats(&b).faults - faults, called, "%s, %s%s: the driver is %scalled",
 		       p->name, calls[call], what, called ? "" : "not ");
 		((volatile char *)b.map)[(size_t)p->page * KIT_PAGE] = 1;
