@@ -696,9 +696,8 @@ core initramfs_follows
 more boot_repairs initramfs_fails dracut
 core missing no_room no_compiler
 more no_room_for_modules interruptions
-core secure_boot_refuses
-more secure_boot_trusts
-core changed_modules moved_modules
+more secure_boot_refuses secure_boot_trusts changed_modules
+core moved_modules
 more short_path damage renewed_kernel
 more broken_series source_comes_later kernel_removed
 more older_package newer_package removed_by_hand
