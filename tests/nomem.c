@@ -140,8 +140,8 @@ static void test(struct place *p, const struct step *s)
 		failures += hit && err;
 		if (err && (!hit || (err != -ENOMEM && err != -EFAULT)))
 			wrong = err;
-		if (err)
-			again = s->call(p) ?: again;
+		if (err && !again)
+			again = s->call(p);
 		end(p);
 	} while (hit && nth < MANY);
 
