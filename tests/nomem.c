@@ -99,17 +99,6 @@ static const struct step {
 	{ "prefault", prefault, add_slot },
 };
 
-static bool possible(const struct step *s)
-{
-	struct vm *vm = vm_create(0);
-	struct vcpu *v = vcpu_create(vm, kit_mode());
-	bool nests = v->mode == VCPU_LONG && vcpu_can_nest(v);
-
-	vcpu_destroy(v);
-	vm_destroy(vm);
-	return s->call == nested_load ? nests : s->call != prefault || kit_prefaults();
-}
-
 /* A new VM, with empty caches, and no page table entries, neither KVM's nor the driver's. */
 static void begin(struct place *p)
 {
@@ -122,6 +111,20 @@ static void end(struct place *p)
 {
 	vcpu_destroy(p->v);
 	vm_destroy(p->vm);
+}
+
+static bool possible(struct place *p, const struct step *s)
+{
+	bool nests;
+
+	if (s->call == prefault)
+		return kit_prefaults();
+	if (s->call != nested_load)
+		return true;
+	begin(p);
+	nests = p->v->mode == VCPU_LONG && vcpu_can_nest(p->v);
+	end(p);
+	return nests;
 }
 
 static void test(struct place *p, const struct step *s)
@@ -161,7 +164,7 @@ int main(void)
 	};
 
 	kit_start();
-	if (!kit_fail_allocations())
+	if (!kit_enable_failures())
 		tap_bail("this kernel has no CONFIG_FAILSLAB and CONFIG_FAIL_PAGE_ALLOC");
 	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
 		struct buf b;
@@ -170,7 +173,7 @@ int main(void)
 		buf_open(&b, &specs[i]);
 		buf_map(&b, KIT_RW);
 		for (size_t j = 0; j < ARRAY_SIZE(steps); j++)
-			if (possible(&steps[j]))
+			if (possible(&p, &steps[j]))
 				test(&p, &steps[j]);
 		buf_end(&b, "counts and flags are as they were");
 	}

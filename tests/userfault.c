@@ -80,9 +80,7 @@ int main(int argc, char **argv)
 	kit_start();
 	p = vm_anon(PAGES * KIT_PAGE, KIT_PAGE);
 	fd = open_userfault(p, PAGES * KIT_PAGE);
-	vm = vm_create(0);
-	if (async)
-		VMM_MUST(vmm_ioctl(vm->fd, KVM_CREATE_IRQCHIP, NULL));
+	vm = vm_create(async ? VM_IRQCHIP : 0);
 	v = vcpu_create(vm, kit_mode());
 	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, PAGES * KIT_PAGE, p, 0));
 	for (uint32_t i = 0; i < PAGES; i++) {
@@ -107,7 +105,7 @@ int main(int argc, char **argv)
 			       out.result == (add ? (uint32_t)VALUE : VALUE),
 		       "page %u: the guest %s: %s", i, add ? "adds to it" : "reads it",
 		       guest_describe(&out));
-		/* Once all else is mapped, and where no dirty bit of the guest's is to be set: */
+		/* By now all else is mapped, and a read sets no dirty bit of the guest's. */
 		if (i == 2)
 			tap_is(VMM_MUST(vcpu_stat(v, "pf_taken")) - faults, 1,
 			       "page %u: the guest faults once", i);

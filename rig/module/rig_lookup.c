@@ -63,10 +63,8 @@ static int call_slot(struct kvm *kvm, struct rig_lookup *l, kvm_pfn_t *pfn)
 	if (l->call == RIG_LOOKUP_SLOT_ASYNC)
 		return call_async(to_slot(kvm, l->gfn), l, pfn);
 
-	if (l->call == RIG_LOOKUP_SLOT_ATOMIC)
-		to_pfn = kvm_function("gfn_to_pfn_memslot_atomic");
-	else
-		to_pfn = kvm_function("gfn_to_pfn_memslot");
+	to_pfn = kvm_function(l->call == RIG_LOOKUP_SLOT_ATOMIC ?
+			      "gfn_to_pfn_memslot_atomic" : "gfn_to_pfn_memslot");
 	if (!to_pfn)
 		return -ENOENT;
 	*pfn = to_pfn(to_slot(kvm, l->gfn), l->gfn);
@@ -102,10 +100,8 @@ static int look_up_pfn(struct kvm *kvm, struct rig_lookup *l)
 	kvm_pfn_t pfn;
 	int err;
 
-	if (l->call == RIG_LOOKUP_PFN_DIRTY)
-		release = kvm_function("kvm_release_pfn_dirty");
-	else
-		release = kvm_function("kvm_release_pfn_clean");
+	release = kvm_function(l->call == RIG_LOOKUP_PFN_DIRTY ?
+			       "kvm_release_pfn_dirty" : "kvm_release_pfn_clean");
 	if (!release)
 		return -ENOENT;
 

@@ -104,13 +104,24 @@ bool kit_kernel(unsigned int major, unsigned int minor)
 	return has_major > major || (has_major == major && has_minor >= minor);
 }
 
-void kit_put(const char *path, const char *value)
+/* Write a file that exists; 0 or -errno of the write. */
+static int put(const char *path, const char *text)
 {
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int fd = open(path, O_WRONLY | O_CLOEXEC), ret;
 
-	if (fd < 0 || write(fd, value, strlen(value)) < 0)
+	if (fd < 0)
 		tap_bail("%s: %s", path, strerror(errno));
+	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
 	close(fd);
+	return ret;
+}
+
+void kit_put(const char *path, const char *text)
+{
+	int ret = put(path, text);
+
+	if (ret)
+		tap_bail("%s: %s", path, strerror(-ret));
 }
 
 /* Read one of them, as a string. */
@@ -265,7 +276,7 @@ static void restore_failures(void)
 	umount(KIT_DEBUGFS);
 }
 
-bool kit_fail_allocations(void)
+bool kit_enable_failures(void)
 {
 	kit_mount_debugfs();
 	if (access(failures[0], F_OK) || access(failures[1], F_OK)) {
@@ -307,17 +318,6 @@ void kit_go_first(bool first)
 }
 
 #define CGROUPS "/tmp/kit-cgroups"
-
-static int put(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), ret;
-
-	if (fd < 0)
-		tap_bail("%s: %s", path, strerror(errno));
-	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
-	close(fd);
-	return ret;
-}
 
 static void leave_cgroup(void)
 {

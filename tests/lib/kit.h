@@ -115,7 +115,7 @@ void kit_go_first(bool first);
  * Until the program ends, let kit_fail_allocation() make allocations of all sizes fail, also those
  * that may sleep. Returns false if the kernel cannot (CONFIG_FAILSLAB, CONFIG_FAIL_PAGE_ALLOC).
  */
-bool kit_fail_allocations(void);
+bool kit_enable_failures(void);
 
 /*
  * Make the nth allocation from now on fail that this thread makes in the kernel; 0: none. Returns

@@ -269,8 +269,9 @@ static void check_counts(struct blob *bl, bool freed)
 
 /*
  * KVM marks what it unmapped and what was written meanwhile. It does not mark what it emulated, as
- * it does where the driver inserts entries read-only, and the kernel cleans pages of files. A huge
- * SPTE that was made for a tail marks nothing, which Linux 6.12 does where the driver has one, too.
+ * it does where the driver inserts entries read-only, and the kernel cleans pages of files. Where
+ * the driver inserts a huge entry, KVM of 6.12 makes a huge SPTE, and marks nothing if it made that
+ * for a tail.
  */
 static void check_dirty(const struct blob *bl)
 {

@@ -405,7 +405,7 @@ static void prepare_host(void)
 	close(fd);
 	kit_put(KSM "sleep_millisecs", "20");
 	kit_put(KSM "run", "1");
-	fails_allocations = kit_fail_allocations();
+	fails_allocations = kit_enable_failures();
 }
 
 /* ---- results ---- */

@@ -228,7 +228,7 @@ struct vmm {
 	unsigned int number;
 	char *parking; /* reserved addresses for memory that is moved away for a while */
 	char *graves;  /* the same, 2 MiB for each of the retired blobs */
-	struct retired retired[NR_RETIRED]; /* a ring: from `first` on */
+	struct retired retired[NR_RETIRED]; /* a ring, from first_retired on */
 	unsigned int first_retired, nr_retired;
 	atomic_uint steps; /* operations begun; STEPS_ALL: its thread does nothing more */
 	uint32_t op;	   /* the present one */
@@ -264,7 +264,7 @@ void vm_end(void);
 /* End the touches that repeat themselves until they are told; for threads without vm_lock. */
 void touches_stop(void);
 
-/* Note the touches that go on; have those ended? */
+/* Note which touches are going on; tell whether these have ended. */
 void touches_note(unsigned int inside[NR_VCPUS]);
 bool touches_ended(const unsigned int inside[NR_VCPUS]);
 

@@ -349,8 +349,9 @@ static void touch_once(struct runner *r)
 		t.page %= 4;
 	if (t.touch == TOUCH_PREFAULT && !(tap_kvm_patched() && kit_prefaults()))
 		t.touch = TOUCH_READ;
+	/* Only plain touches of the guest repeat themselves. */
+	t.loop &= t.touch < TOUCH_PREFAULT;
 	if (t.touch == TOUCH_L2_READ || t.touch == TOUCH_L2_FILL) {
-		t.loop = false;
 		if (r->v->mode != VCPU_LONG || !vcpu_can_nest(r->v))
 			t.touch -= TOUCH_L2_READ - TOUCH_READ;
 	}
