@@ -464,7 +464,7 @@ static int buffer_map(struct pfnmap_buffer *buf, struct vm_area_struct *vma)
 		vma->vm_ops = &buffer_mkwrite_vm_ops;
 	else
 		vma->vm_ops = &buffer_vm_ops;
-	/* Nobody sees the VMA yet. Its lock, which faults hold, is not to be taken here. */
+	/* Nobody sees the VMA yet. Faults take its lock before ours, so don't take it here. */
 	vm_flags_init(vma, vma->vm_flags | VM_DONTEXPAND | VM_DONTDUMP |
 		      (buf->spec.kind == PFNMAP_MIXED ? VM_MIXEDMAP : VM_IO | VM_PFNMAP));
 
