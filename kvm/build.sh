@@ -32,19 +32,8 @@ mkdir -p "$out.tmp"
 trap 'rm -rf "$out.tmp"' EXIT
 trap 'exit 130' INT TERM HUP
 
-# Debug information takes a quarter of the time. The modules keep none of it, unless the headers have
-# the vmlinux that BTF is made with.
-flags=
-[ -e "$kdir/vmlinux" ] || flags=-g0
-
-# Only a kernel with CONFIG_GCOV_KERNEL heeds GCOV_PROFILE.
-# Kbuild must not see the environment of a calling make. KVM's Makefile has a variable
-# KVM, too.
 {
-	env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES -u KVM \
-		make -C "$kdir" M="$kvm" KVM_WERROR="${KVM_WERROR-y}" KCFLAGS="${KCFLAGS:-} $flags" GCOV_PROFILE=y \
-		-j"$(nproc)" ${V:+V=1} modules 2>&1 &&
-		echo built
+	kvm_make "$tree" "$kdir" ${V:+V=1} modules && echo built
 } | progress
 if [ "$(tail -n 1 "$log")" != built ]; then
 	# A caller that asks for the reason removes the log.

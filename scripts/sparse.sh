@@ -21,10 +21,7 @@ for object; do
 	shift
 done
 
-# The environment of the calling make means nothing to Kbuild.
-env -u MAKEFLAGS -u MFLAGS -u MAKELEVEL -u MAKEOVERRIDES -u KVM \
-	make -C "$kdir" M="$tree/arch/x86/kvm" -j"$(nproc)" C=2 \
-	CHECK='sparse -fmax-warnings=unlimited' "$@" >"$log" 2>&1 ||
+kvm_make "$tree" "$kdir" C=2 CHECK='sparse -fmax-warnings=unlimited' "$@" >"$log" ||
 	die "sparse cannot be run on $tree: $(reason "$log")"
 sed -n -e "s|$tree/||g" -e 's|arch/x86/kvm/\.\./\.\./\.\./||g' \
 	-e 's/^\([^ :]*\):[0-9]*:[0-9]*: \(warning\|error\): /\1: \2: /p' "$log" | LC_ALL=C sort
