@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Runs the parts of "make check" and sums them up: check.sh MAKE BUILD PART... where PART is TARGET or
-# TARGET@KERNEL[,KERNEL...], the target for each of these kernels at the same time.
+# Runs the parts of "make check" and sums them up: check.sh MAKE BUILD PART... where PART is TARGET,
+# TARGET@KERNEL[,KERNEL...], the target for each of these kernels at the same time, or several of
+# these with + between them, all at the same time.
 #
 # A part leaves "passed failed skipped" in BUILD/logs/NAME[-KERNEL].counts, NAME being the target
 # without "check-". If it ran in an emulated host, it also leaves a file .results for the matrix,
@@ -26,11 +27,20 @@ run() {
 	fi
 }
 
+# pairs PART: print "TARGET KERNEL" or "TARGET" for each run of a part.
+pairs() {
+	echo "$1" | tr '+' '\n' | while IFS=@ read -r target kernels; do
+		for kernel in $(echo "${kernels:-none}" | tr ',' ' '); do
+			echo "$target ${kernel#none}"
+		done
+	done
+}
+
 trap 'trap - TERM; kill 0; exit 130' INT TERM HUP
 
 # Parts that need no kernel do not wait for the kernels' packages. If a package cannot be fetched, the
 # parts that need it say so.
-for kernel in $(printf '%s\n' "$@" | sed -n 's/.*@//p' | tr ',' '\n' | sort -u); do
+for kernel in $(for part; do pairs "$part"; done | sed -n 's/.* \(.\)/\1/p' | sort -u); do
 	$make fetch "KERNEL=$kernel" || :
 done &
 fetching=$!
@@ -38,30 +48,28 @@ counts=
 results=
 for part; do
 	begin=$(date +%s)
-	target=${part%@*}
-	kernels=$(echo "${part#"$target"}" | tr '@,' '  ')
-	# shellcheck disable=SC2086 # kernels
-	set -- $kernels
-	[ $# -eq 0 ] || wait "$fetching" || :
-	if [ $# -lt 2 ]; then
-		echo "# $target${1:+, kernel $1}"
-		run "$target" "${1:-}"
+	pairs "$part" >"$logs/part"
+	! grep -q ' .' "$logs/part" || wait "$fetching" || :
+	read -r target kernel <"$logs/part"
+	if [ "$(wc -l <"$logs/part")" -eq 1 ]; then
+		echo "# $target${kernel:+, kernel $kernel}"
+		run "$target" "$kernel"
 	else
-		# Build what the kernels share before they run at the same time.
-		for kernel; do
+		# Build what they share before they run at the same time.
+		for kernel in $(pairs "$part" | sed -n 's/.* \(.\)/\1/p' | sort -u); do
 			$make initramfs programs "KERNEL=$kernel" || :
 		done
-		for kernel; do
-			run "$target" "$kernel" 2>&1 | sed -u "s/^/$kernel: /" &
-		done
+		while read -r target kernel; do
+			run "$target" "$kernel" 2>&1 | sed -u "s/^/${kernel:-$target}: /" &
+		done <"$logs/part"
 		wait
 	fi
-	echo "# $target took $(($(date +%s) - begin)) s"
-	for kernel in "${@:-}"; do
+	echo "# $part took $(($(date +%s) - begin)) s"
+	while read -r target kernel; do
 		out=$logs/${target#check-}${kernel:+-$kernel}
 		counts="$counts $out.counts"
 		! [ -e "$out.results" ] || results="$results $out.results"
-	done
+	done <"$logs/part"
 done
 
 if [ -n "$results" ]; then

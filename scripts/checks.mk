@@ -46,13 +46,15 @@ empty :=
 CHECK_PARTS := check-unit $(call on_all,check-rig) $(call on_all,check-build) check-runner@$(KERNEL)
 # One part for all these kernels, which are tested at the same time.
 at_once = $(1)@$(subst $(empty) $(empty),$(comma),$(strip $(2)))
+# The same for parts of which none keeps two processors busy.
+with = $(subst $(empty) $(empty),+,$(strip $(1)))
 CI_PARTS = $(CHECK_PARTS) \
 	$(call at_once,check-intel,$(KERNELS)) $(if $(I386_KERNEL),check-rig@$(I386_KERNEL),check-i386) \
-	$(call at_once,check-selftests,$(KERNELS)) \
-	$(call at_once,check-symbols,$(OTHERS)) $(call at_once,check-rig,$(filter-out %-rt,$(OTHERS))) \
-	$(call at_once,check-intel,$(filter %-rt,$(OTHERS))) \
-	check-deb $(call at_once,check-install,$(KERNELS)) lint \
-	$(call on_all,check-sources) $(call at_once,lint-series,$(KERNELS))
+	$(call at_once,check-selftests,$(KERNELS)) $(call at_once,check-symbols,$(OTHERS)) \
+	$(call with,check-deb $(call at_once,check-rig,$(filter-out %-rt,$(OTHERS))) \
+		$(call at_once,check-intel,$(filter %-rt,$(OTHERS)))) \
+	$(call at_once,check-install,$(KERNELS)) lint \
+	$(call with,$(call at_once,check-sources,$(KERNELS)) $(call at_once,lint-series,$(KERNELS)))
 CHECK = +scripts/check.sh "$(MAKE)" $(B)
 
 .PHONY: demo check check-i386 ci ci-full
