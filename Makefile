@@ -65,7 +65,7 @@ help:
 #? make torture        everything at once, at random (SECONDS=, SEED=, OPS=, TRIES=, PAGING=, MULTI=1)
 #? make check-selftests the KVM selftests of the kernel source, in an AMD-V host
 #? make check-runner   test the emulated host and the test runner
-#? make mutants        demand that the tests notice bugs put into KVM (ONLY= selects)
+#? make mutants        demand that the tests notice bugs put into KVM (ONLY=, TRY=)
 #? make check-build    test the build itself
 #? make check-deb      test the Debian packages: reproducible, lintian
 #? make check-install  install them on the kernel's Debian, and boot that (CORE=1: less)

@@ -34,6 +34,7 @@ for_TRIES := torture
 for_PAGING := torture
 for_MULTI := torture
 for_MORE := mutants
+for_TRY := mutants
 for_SERIES_DIR := $(for_KERNEL)
 for_NEW_DIR := $(for_KERNEL)
 VARIABLES := $(patsubst for_%,%,$(sort $(filter for_%,$(.VARIABLES))))
@@ -49,7 +50,7 @@ values_MULTI := 1
 values_V := 1
 # Lists of names use commas.
 ONE_WORD := KERNEL ONLY GROUP VARIANT CORE STOCK FOR UPDATE SERIES_DIR NEW_DIR V \
-	RUNS SECONDS SEED OPS TRIES PAGING MULTI MORE
+	RUNS SECONDS SEED OPS TRIES PAGING MULTI MORE TRY
 
 command_line := $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v)))
 $(foreach v,$(filter-out $(VARIABLES) $(ANY_VARIABLES),$(command_line)), \

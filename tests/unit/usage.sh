@@ -76,6 +76,8 @@ FOR= has no effect on 'check'|check FOR=demo
 CORE= has no effect on 'ci'|ci CORE=1
 MORE= has no effect on 'check'|check MORE=x
 MORE= has no effect on 'check-rig'|check-rig MORE=
+TRY= has no effect on 'torture'|torture TRY=torture
+TRY= is empty|mutants TRY=
 MORE=core direct: blanks are not allowed|mutants 'MORE=core direct'
 END
 
@@ -97,6 +99,7 @@ deps FOR=check DEPS_KERNELS='6.1 6.12' UPDATE=1
 shell STOCK=1 KERNEL=6.1
 mutants KERNEL=6.12 ONLY=bit_always MORE=core
 mutants MORE=
+mutants TRY=torture,races ONLY=tdp_no_zap
 tree KERNEL=6.1
 series SERIES_DIR=kvm/series/6.1 NEW_DIR=kvm/new
 build/no/such/file KERNEL=6.1
