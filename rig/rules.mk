@@ -95,7 +95,7 @@ torture: initramfs programs
 	$(RIG) run --kernel $(REL) $(if $(VARIANT),--kvm $(VARIANT)) $(if $(PAGING),--paging $(PAGING)) \
 		$(if $(MULTI),--thread multi) --timeout $$((3 * $(SECONDS) + 1200)) \
 		--need pfnmap_exporter,brd:rd_size=16384 -- torture seed=$(SEED) $(if $(OPS),ops=$(OPS)) \
-		$(if $(TRIES),tries=$(TRIES),seconds=$(SECONDS)) shrink
+		$(if $(TRIES),tries=$(TRIES),seconds=$(SECONDS)) $(if $(MULTI),multi) shrink
 
 check-intel: initramfs programs
 	$(RIG) test --host intel --workers 1 --name $(call part,intel) --kernel $(REL) $(SELECT) \

@@ -5,14 +5,15 @@
  * sees or changes a page that was taken away, no store is lost, the dirty log has each, pages get
  * dirty, and all counts and flags are as before.
  *
- *	torture [seed=N | seed=fresh] [ops=N | ops=N-N,N,...] [seconds=N] [tries=N] [shrink]
+ *	torture [seed=N | seed=fresh] [ops=N | ops=N-N,N,...] [seconds=N] [tries=N] [multi] [shrink]
  *	torture self
  *
  * The operations follow from the seed and their numbers, so a list of numbers repeats them, though
  * not the moment at which each one meets the others: tries=N runs the list that often. With
  * shrink, a failure is followed by a search for a shorter list that fails, too. With seconds, runs
- * with other seeds follow until the time is over. seed=fresh draws one and tells it. `torture self`
- * breaks each invariant on purpose.
+ * with other seeds follow until the time is over. seed=fresh draws one and tells it. `multi` says that
+ * the emulator has a thread for each processor, which the command to repeat a list then asks for.
+ * `torture self` breaks each invariant on purpose.
  *
  * Contract: 1, 3, 7, 9. Stock passes with what it can map: it refuses the tails of chunks, and
  * gives up when it loses a race.
@@ -98,6 +99,8 @@ struct list {
 	uint32_t nr;
 };
 
+static bool multi; /* the emulator has a thread for each processor */
+
 /* How to repeat it. */
 static void list_print(uint64_t seed, const struct list *l)
 {
@@ -115,10 +118,10 @@ static void list_print(uint64_t seed, const struct list *l)
 			i++;
 		n += snprintf(text + n, sizeof(text) - n, n ? ",%u-%u" : "%u-%u", first, l->op[i]);
 	}
-	tap_diag("%u operations: make torture KERNEL=%s VARIANT=%s PAGING=%s SEED=%llu TRIES=10 "
-		 "OPS=%s%s",
-		 l->nr, uts.release, getenv("KVM"), paging, (unsigned long long)seed, text,
-		 i < l->nr ? ",..." : "");
+	tap_diag("%u operations: make torture KERNEL=%s VARIANT=%s PAGING=%s%s SEED=%llu "
+		 "TRIES=10 OPS=%s%s",
+		 l->nr, uts.release, getenv("KVM"), paging, multi ? " MULTI=1" : "",
+		 (unsigned long long)seed, text, i < l->nr ? ",..." : "");
 }
 
 static void list_add(struct list *l, uint32_t first, uint32_t last)
@@ -473,6 +476,8 @@ static void test(int argc, char **argv)
 			end += strtoul(argv[i] + 8, NULL, 10);
 		else if (!strncmp(argv[i], "tries=", 6))
 			tries = strtoul(argv[i] + 6, NULL, 10);
+		else if (!strcmp(argv[i], "multi"))
+			multi = true;
 		else if (!strcmp(argv[i], "shrink"))
 			shrinks = true;
 		else
