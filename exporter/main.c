@@ -8,8 +8,8 @@
  * all opens share it, so revoking one buffer would revoke all of them, unless mmap
  * offsets distinguished the buffers; but a VMM maps offset 0.
  *
- * Lock order: mmap_lock, then pfnmap_buffer.lock (taken in faults), then the locks of
- * unmap_mapping_range(). Hence code that holds a buffer's lock must not take
+ * Lock order: pfnmap_buffer.settle, then mmap_lock, then pfnmap_buffer.lock (taken in
+ * faults), then the locks of unmap_mapping_range(). Hence code that holds a buffer's lock must not take
  * mmap_lock, and must not access user memory. No code holds the locks of two
  * buffers: a fault that unmaps another buffer holds neither.
  */
@@ -39,6 +39,7 @@
 
 struct pfnmap_buffer {
 	struct inode *inode;		/* its i_mapping has all mappings */
+	struct mutex settle;		/* for one waiter in buffer_lock_settled() */
 	struct mutex lock;		/* protects the fields below */
 	struct pfnmap_create spec;	/* pages is 0 before PFNMAP_CREATE */
 	struct pages *pages;		/* NULL: none */
@@ -95,12 +96,14 @@ static int remember_eager(struct pfnmap_buffer *buf, struct mm_struct *mm)
 
 /*
  * Lock the buffer once its address space has every VMA that contains its entries:
- * wait for each mmap() that inserted some.
+ * wait for each mmap() that inserted some. Callers take turns, because none finds the
+ * mmap() that another one is waiting for.
  */
 static void buffer_lock_settled(struct pfnmap_buffer *buf)
 {
 	struct eager_mm *eager;
 
+	mutex_lock(&buf->settle);
 	mutex_lock(&buf->lock);
 	while ((eager = list_first_entry_or_null(&buf->eager, struct eager_mm, node))) {
 		struct mm_struct *mm = eager->mm;
@@ -115,6 +118,7 @@ static void buffer_lock_settled(struct pfnmap_buffer *buf)
 
 		mutex_lock(&buf->lock);
 	}
+	mutex_unlock(&buf->settle);
 }
 
 static void buffer_unmap(struct pfnmap_buffer *buf)
@@ -158,6 +162,7 @@ static struct pfnmap_buffer *buffer_new(void)
 	}
 
 	buf->inode = inode;
+	mutex_init(&buf->settle);
 	mutex_init(&buf->lock);
 	init_waitqueue_head(&buf->released);
 	hrtimer_init(&buf->hold_timer, CLOCK_MONOTONIC, HRTIMER_MODE_REL);
@@ -191,9 +196,15 @@ static void buffer_clear(struct pfnmap_buffer *buf)
 /* The last reference is gone, and with it the last mapping. */
 static void buffer_destroy(struct pfnmap_buffer *buf)
 {
+	struct eager_mm *eager, *next;
+
+	/* Those of mmap() calls that failed. */
+	list_for_each_entry_safe(eager, next, &buf->eager, node)
+		forget_eager(eager);
 	buffer_clear(buf);
 	iput(buf->inode);
 	mutex_destroy(&buf->lock);
+	mutex_destroy(&buf->settle);
 	kfree(buf);
 }
 
@@ -424,8 +435,10 @@ static void buffer_vm_close(struct vm_area_struct *vma)
 	struct eager_mm *eager, *next;
 
 	mutex_lock(&buf->lock);
-	if (!--buf->mappings) {
-		list_for_each_entry_safe(eager, next, &buf->eager, node)
+	buf->mappings--;
+	/* The caller has mmap_lock, so no mmap() of this process is half done. */
+	list_for_each_entry_safe(eager, next, &buf->eager, node) {
+		if (eager->mm == vma->vm_mm)
 			forget_eager(eager);
 	}
 	mutex_unlock(&buf->lock);

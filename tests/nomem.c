@@ -11,6 +11,7 @@
  * Seen to fail: calls that allocated nothing, because KVM's caches were full.
  */
 #include <errno.h>
+#include <sys/mman.h>
 
 #include "tests/lib/kit.h"
 
@@ -156,6 +157,43 @@ static void test(struct place *p, const struct step *s)
 	tap_diag("%u allocations, without which %u calls failed", nth - 1, failures);
 }
 
+/* What a failed mmap() keeps is found by kmemleak, in the test leaks. */
+static void test_mmap(void)
+{
+	unsigned int nth = 0, failures = 0;
+	int wrong = 0;
+	bool hit;
+
+	do {
+		struct buf b;
+		void *map;
+		int err;
+
+		buf_open(&b, &(struct pfnmap_create){
+				     .insert = PFNMAP_INSERT_ALL,
+				     .order = 3,
+				     .pages = 2 * KIT_HUGE / KIT_PAGE,
+			     });
+		kit_fail_allocation(++nth);
+		map = mmap(NULL, b.size, PROT_READ, MAP_SHARED, b.fd, 0);
+		err = errno;
+		hit = kit_fail_allocation(0);
+		if (map != MAP_FAILED) {
+			munmap(map, b.size);
+		} else {
+			failures++;
+			if (!hit || err != ENOMEM)
+				wrong = err;
+		}
+		if (buf_stats(&b).mappings)
+			wrong = EBUSY;
+		buf_close(&b);
+	} while (hit && nth < MANY);
+	tap_ok(failures > 1 && !hit, "mmap(): each of its allocations fails once");
+	tap_is(wrong, 0, "mmap(): it ends with ENOMEM, if at all, and maps nothing");
+	tap_diag("%u allocations, without which %u calls failed", nth - 1, failures);
+}
+
 int main(void)
 {
 	static const struct pfnmap_create specs[] = {
@@ -177,5 +215,6 @@ int main(void)
 				test(&p, &steps[j]);
 		buf_end(&b, "counts and flags are as they were");
 	}
+	test_mmap();
 	return kit_finish();
 }
