@@ -30,9 +30,11 @@ MODULE_PARM_DESC(untold, "address of 4 MiB of memory to use without a BAR");
 
 /*
  * How long pages_free() waits in total for temporary references to go away: many times as long as
- * the kernel keeps them, since a page that counts as leaked fails a test.
+ * a lookup keeps them, since a page that counts as leaked fails a test. Those of LRU batches go away
+ * when these are drained.
  */
 #define PATIENCE_MS	2000
+#define DRAIN_MS	100
 
 atomic64_t pages_leaked = ATOMIC64_INIT(0);
 
@@ -288,8 +290,11 @@ static bool chunk_is_ours(struct pages *p, u32 head, int *patience)
 	while (i < head + (1U << p->order)) {
 		if (pages_count_ok(p, i)) {
 			i++;
-		} else if ((*patience)-- > 0) {
+		} else if (*patience > 0) {
 			usleep_range(1000, 2000);
+			/* A lookup that ended meanwhile may have left it in a batch. */
+			if (--*patience % DRAIN_MS == 0)
+				pages_settle(p);
 		} else {
 			pr_err("leaked pages at pfn %#lx, order %u: count of pfn %#lx is %d, not %d\n",
 			       p->pfn[head], p->order, p->pfn[i],
@@ -333,6 +338,9 @@ void pages_free(struct pages *p)
 			leaked = true;
 		}
 	}
+	/* Its name in the kernel's list of resources is this module's. */
+	if (p->pgmap && leaked)
+		__module_get(THIS_MODULE);
 	/* The file frees pages by their counts, which are not reliable after a leak. */
 	if (p->shmem && !leaked)
 		fput(p->shmem);
