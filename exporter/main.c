@@ -327,17 +327,20 @@ static vm_fault_t retry_fault(struct vm_fault *vmf)
 	return VM_FAULT_RETRY;
 }
 
+/* What a buffer that refuses faults does first. Called with the buffer's lock. */
+static void refuse_locked(struct pfnmap_buffer *buf)
+{
+	if (buf->refuse == PFNMAP_REFUSE_UNMAP)
+		buffer_unmap(buf);
+}
+
 /*
  * Fail a fault. Called without the buffer's lock: mmap_lock keeps the buffer alive,
  * and the code that releases mmap_lock no longer uses it.
  */
-static vm_fault_t refuse_fault(struct pfnmap_buffer *buf, struct vm_fault *vmf, u32 refuse,
-			       bool may_retry)
+static vm_fault_t refuse_fault(struct vm_fault *vmf, u32 refuse, bool may_retry)
 {
 	switch (refuse) {
-	case PFNMAP_REFUSE_UNMAP:
-		buffer_unmap(buf);
-		break;
 	case PFNMAP_REFUSE_UNMAP_NAMED:
 		buffer_unmap(shared_buffer);
 		break;
@@ -383,9 +386,11 @@ static vm_fault_t buffer_fault(struct vm_fault *vmf)
 	if (!refused) {
 		ret = insert_for_fault(buf, vmf);
 		lose_fault(buf, ret);
+	} else {
+		refuse_locked(buf);
 	}
 	mutex_unlock(&buf->lock);
-	return refused ? refuse_fault(buf, vmf, refuse, true) : ret;
+	return refused ? refuse_fault(vmf, refuse, true) : ret;
 }
 
 static vm_fault_t buffer_huge_fault(struct vm_fault *vmf, huge_fault_size size)
@@ -416,8 +421,10 @@ static vm_fault_t buffer_pfn_mkwrite(struct vm_fault *vmf)
 	buf->mkwrites++;
 	refused = !buffer_faults(buf);
 	refuse = buf->refuse;
+	if (refused)
+		refuse_locked(buf);
 	mutex_unlock(&buf->lock);
-	return refused ? refuse_fault(buf, vmf, refuse, false) : 0;
+	return refused ? refuse_fault(vmf, refuse, false) : 0;
 }
 
 static void buffer_vm_open(struct vm_area_struct *vma)
@@ -576,6 +583,8 @@ static int buffer_report(struct pfnmap_buffer *buf, const void __user *arg)
 		return -EFAULT;
 	if (report.first > PFNMAP_MAX_PAGES || report.count > PFNMAP_MAX_PAGES)
 		return -EINVAL;
+	if (report.pages != (unsigned long)report.pages)
+		return -EFAULT;
 
 	desc = kvcalloc(report.count, sizeof(*desc), GFP_KERNEL);
 	if (!desc)

@@ -202,7 +202,10 @@ enum pfnmap_refuse {
 	PFNMAP_REFUSE_FAIL,
 	/* Remove all page table entries of this buffer, as PFNMAP_REVOKE does. */
 	PFNMAP_REFUSE_UNMAP,
-	/* Those of another buffer, PFNMAP_BUFFER_PATH, in any state. */
+	/*
+	 * Those of another buffer, PFNMAP_BUFFER_PATH, in any state. A fault that has
+	 * begun may do so after a later PFNMAP_REFUSE has returned.
+	 */
 	PFNMAP_REFUSE_UNMAP_NAMED,
 	/*
 	 * The first attempt at a fault that may be retried releases mmap_lock and
@@ -255,7 +258,7 @@ enum pfnmap_hold {
  * every fault waits until PFNMAP_HOLD_OFF or until a signal is pending. The interrupted access then
  * continues, so that user space notices only the delay. A task that is being killed
  * gets SIGBUS instead, so that the kernel does not repeat the fault forever. Existing
- * entries stay. Works on a buffer without pages.
+ * entries stay, and pfn_mkwrite does not wait. Works on a buffer without pages.
  */
 #define PFNMAP_HOLD		_IO(PFNMAP_IOC, 8)
 

@@ -229,6 +229,17 @@ static void calls_with_pointers(int fd, enum state state, const struct view *bef
 			     "REPORT to", pointer_names[p], 0);
 		n++;
 	}
+	if (IN(state) & HAS_PAGES) {
+		struct pfnmap_page page;
+		struct pfnmap_report report = {
+			.count = 1,
+			.pages = (uintptr_t)&page | 1ull << 63,
+		};
+
+		bad += wrong(fd, before, PFNMAP_REPORT, (unsigned long)(uintptr_t)&report, EFAULT,
+			     "REPORT to", "an address that is too large", 0);
+		n++;
+	}
 	tap_is(bad, 0, "%s: EFAULT for %d bad pointers", state_names[state], n);
 }
 

@@ -29,7 +29,7 @@ struct rig_hold_place {
 
 struct rig_hold_state {
 	__u32 held;			/* the thread waits now */
-	__u32 calls;			/* calls, or returns, since RIG_HOLD_ARM */
+	__u32 calls;			/* calls, or returns, since RIG_HOLD_ARM or _COUNT */
 };
 
 /*
@@ -41,7 +41,7 @@ struct rig_hold_state {
 
 /*
  * From now on count the calls of a thread, and with RIG_HOLD_ARM make it wait in the first of them.
- * Argument, by value: the thread's ID. EBUSY: a thread waits.
+ * Argument, by value: the thread's ID. EBUSY: a thread waits; ENXIO: the file has no place.
  */
 #define RIG_HOLD_ARM	_IO(0xbb, 1)
 #define RIG_HOLD_COUNT	_IO(0xbb, 2)
@@ -54,7 +54,10 @@ struct rig_hold_state {
  */
 #define RIG_HOLD_GO	_IO(0xbb, 4)
 
-/* Returns whether any thread holds mmu_lock of a VM. Argument, by value: the VM's descriptor. */
+/*
+ * Returns whether any thread holds mmu_lock of a VM. Argument, by value: the VM's descriptor. EBADF:
+ * it is none; EINVAL: it is not that of a VM.
+ */
 #define RIG_HOLD_LOCKED	_IO(0xbb, 5)
 
 #endif
