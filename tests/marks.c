@@ -7,8 +7,8 @@
  * test. A variant does not mark pages that it refuses.
  *
  * Seen to fail: SPTEs without the bit for refcounted pages, at 4 KiB or 2 MiB or after write
- * protection; all SPTEs with it; lookups that always report a writable page; a fault or a
- * kvm_vcpu_unmap() that does not mark.
+ * protection, or of what is mapped ahead; all SPTEs with it; lookups that always report a writable
+ * page; a fault or a kvm_vcpu_unmap() that does not mark.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -270,6 +270,29 @@ static void test_unmarked(struct vcpu *v, const struct pfnmap_create *spec, enum
 	buf_close(&b);
 }
 
+/*
+ * Where the shadow MMU makes an SPTE, it also maps the pages next to it, if its own tables have
+ * accessed bits. Those count as dirty when they are unmapped.
+ */
+static void test_ahead(struct vcpu *v)
+{
+	bool ahead = !kit_tdp_mmu() && !(kit_tdp() && eptad0());
+	const char *next;
+	struct mem m;
+
+	open_memory(&m, ANON, READ);
+	next = m.map + KIT_PAGE;
+	VMM_MUST(vm_slot_set(v->vm, KIT_SLOT, KIT_GPA, m.size, m.map, 0));
+	kit_settle();
+	tap_ok(kit_flags(next)[0] != 'D', "anonymous: the next page is not dirty before");
+	kit_touch(v, KIT_READ, KIT_GPA, 0, NULL);
+	VMM_MUST(vm_slot_delete(v->vm, KIT_SLOT));
+	kit_settle();
+	tap_is(kit_flags(next)[0] == 'D', ahead,
+	       "anonymous: KVM marks the next page dirty only if it maps it ahead");
+	close_memory(&m);
+}
+
 int main(void)
 {
 	static const struct pfnmap_create not_refcounted[] = {
@@ -301,6 +324,7 @@ int main(void)
 		for (size_t i = 0; i < ARRAY_SIZE(not_refcounted) && scene != VMSAVE; i++)
 			test_unmarked(v, &not_refcounted[i], scene);
 	}
+	test_ahead(v);
 	vcpu_destroy(v);
 	vm_destroy(vm);
 	return kit_finish();

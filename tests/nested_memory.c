@@ -14,7 +14,10 @@
  * Seen to fail: the bit for refcounted pages never or always set by the fault or by sync_page();
  * never set by what maps ahead.
  */
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "tests/lib/kit.h"
@@ -174,6 +177,32 @@ static void test_marks(const struct pfnmap_create *spec, bool small)
 	buf_close(&b);
 }
 
+/* The same for anonymous memory, which get_user_pages_fast() finds in every kernel. */
+static void test_ahead(void)
+{
+	char *map = vm_anon(PAGES * KIT_PAGE, KIT_PAGE), *ahead = map + AHEAD * KIT_PAGE;
+	struct vm *vm = vm_create(0);
+	struct vcpu *v = vcpu_create(vm, VCPU_LONG);
+	struct guest_outcome out;
+
+	if (madvise(map, PAGES * KIT_PAGE, MADV_NOHUGEPAGE))
+		tap_bail("madvise: %s", strerror(errno));
+	memset(map, 1, PAGES * KIT_PAGE);
+	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, PAGES * KIT_PAGE, map, 0));
+	map_small(v);
+	kit_settle();
+	tap_ok(kit_flags(ahead)[0] != 'D', "anonymous: the next page is not dirty before");
+	tap_ok(!nested(v, KIT_GPA + PAGE * KIT_PAGE, 1, 0, &out),
+	       "anonymous: a nested guest writes: %s", guest_describe(&out));
+	VMM_MUST(vm_slot_delete(vm, KIT_SLOT));
+	kit_settle();
+	tap_is(kit_flags(ahead)[0] == 'D', has_ad(),
+	       "anonymous: KVM marks the next page only if it maps it ahead");
+	vcpu_destroy(v);
+	vm_destroy(vm);
+	munmap(map, PAGES * KIT_PAGE);
+}
+
 /* Have the nested guest store and load a value; true if the driver sees it, too. */
 static bool goes_on(struct vcpu *v, const struct buf *b, uint64_t offset, uint64_t value,
 		    struct guest_outcome *out)
@@ -248,6 +277,7 @@ int main(void)
 	kit_start();
 	kit_count_marks();
 	look();
+	test_ahead();
 	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
 		if (buf_missing(&specs[i]))
 			continue;
