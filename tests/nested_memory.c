@@ -6,6 +6,8 @@
  * after the guest changed the tables. When the driver revokes or moves the buffer, the nested guest
  * continues in the new pages.
  *
+ * `nested_memory split` has dirty logging split a huge page of the nested guest.
+ *
  * With npt=0 or ept=0 KVM does not offer nested paging. The nested guest then uses the guest's own
  * page tables, which KVM shadows for both.
  *
@@ -27,6 +29,8 @@
 #define AHEAD	6u /* that KVM maps ahead if get_user_pages_fast() finds it */
 #define CHANGED 1u /* whose entry the guest changes */
 #define ROUNDS	3
+
+#define LOGLEVEL "/proc/sys/kernel/printk" /* of the console; the rig's hosts boot with 5 */
 
 #define VMCB GUEST_SCRATCH /* or VMCS */
 
@@ -203,6 +207,51 @@ static void test_ahead(void)
 	munmap(map, PAGES * KIT_PAGE);
 }
 
+/*
+ * With the TDP MMU, dirty logging splits the huge SPTEs of nested guests ahead, too. Only the first
+ * page of the chunk has a count. Stock marks the others, and warns of each: that would keep the
+ * serial console busy for longer than a CPU may stall.
+ */
+static void test_split(void)
+{
+	struct pfnmap_create spec = {
+		.kind = PFNMAP_NONCOMPOUND,
+		.insert = PFNMAP_INSERT_PMD,
+		.order = 9,
+		.pages = KIT_HUGE / KIT_PAGE,
+	};
+	struct vm *vm = vm_create(0);
+	struct vcpu *v = vcpu_create(vm, VCPU_LONG);
+	struct guest_outcome out;
+	const char *why;
+	struct buf b;
+
+	buf_open(&b, &spec);
+	buf_map(&b, KIT_RW);
+	/* Linux 6.1 takes the entry only if it is there. */
+	*(volatile char *)b.map = 0;
+	buf_mark(&b);
+	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, b.size, b.map, 0));
+	tap_ok(!nested(v, KIT_GPA, 1, 0, &out) && buf_word(&b, 0) == 1,
+	       "%s: a nested guest writes: %s", buf_name(&b), guest_describe(&out));
+	tap_is(vm_stat(vm, "pages_2m"), 1, "%s: KVM maps the memory as one page", buf_name(&b));
+	VMM_MUST(vm_slot_flags(vm, KIT_SLOT, KVM_MEM_LOG_DIRTY_PAGES));
+	tap_is(vm_stat(vm, "pages_2m"), 0, "%s: KVM splits it when logging begins", buf_name(&b));
+	if (!tap_kvm_patched())
+		kit_put(LOGLEVEL, "1");
+	VMM_MUST(vm_slot_delete(vm, KIT_SLOT));
+	if (!tap_kvm_patched())
+		kit_put(LOGLEVEL, "5");
+	why = buf_changes(&b);
+	if (!tap_ok(!why == tap_kvm_patched(), "%s: %s", buf_name(&b),
+		    tap_kvm_patched() ? "no page without a count is marked" :
+					"stock marks all pages"))
+		tap_diag("%s", why ? why : "no change");
+	vcpu_destroy(v);
+	vm_destroy(vm);
+	buf_close(&b);
+}
+
 /* Have the nested guest store and load a value; true if the driver sees it, too. */
 static bool goes_on(struct vcpu *v, const struct buf *b, uint64_t offset, uint64_t value,
 		    struct guest_outcome *out)
@@ -272,11 +321,15 @@ static void look(void)
 	vm_destroy(vm);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	kit_start();
 	kit_count_marks();
 	look();
+	if (argc == 2 && !strcmp(argv[1], "split")) {
+		test_split();
+		return kit_finish();
+	}
 	test_ahead();
 	for (size_t i = 0; i < ARRAY_SIZE(specs); i++) {
 		if (buf_missing(&specs[i]))
