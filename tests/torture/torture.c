@@ -11,9 +11,9 @@
  * The operations follow from the seed and their numbers, so a list of numbers repeats them, though
  * not the moment at which each one meets the others: tries=N runs the list that often. With
  * shrink, a failure is followed by a search for a shorter list that fails, too. With seconds, runs
- * with other seeds follow until the time is over. seed=fresh draws one and tells it. `multi` says that
- * the emulator has a thread for each processor, which the command to repeat a list then asks for.
- * `torture self` breaks each invariant on purpose.
+ * with other seeds follow until the time is over. seed=fresh draws one and tells it. `multi` says
+ * that the emulator has a thread for each processor, which the command to repeat a list then asks
+ * for. `torture self` breaks each invariant on purpose.
  *
  * Contract: 1, 3, 7, 9. Stock passes with what it can map: it refuses the tails of chunks, and
  * gives up when it loses a race.
