@@ -38,7 +38,7 @@ struct game {
 /* The guest counts in the first word of every usable page, from 0. */
 static void start(struct game *g)
 {
-	for (uint64_t off = 0; off < g->b.size; off += 8)
+	for (uint64_t off = 0; off < g->b.size; off += buf_stride(&g->b))
 		buf_set_word(&g->b, off, 0);
 	loop_start(&g->l, g->v,
 		   &(struct guest_cmd){

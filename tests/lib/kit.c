@@ -512,14 +512,19 @@ struct pfnmap_stats buf_stats(const struct buf *b)
 	return stats;
 }
 
+void buf_read(const struct buf *b, uint64_t offset, void *to, size_t len)
+{
+	if (pread(b->fd, to, len, offset) != (ssize_t)len)
+		tap_bail("pread of %s: %s", buf_name(b), strerror(errno));
+}
+
 uint64_t buf_word(const struct buf *b, uint64_t offset)
 {
 	uint64_t word;
 
 	if (b->fd < 0)
 		return *(volatile uint64_t *)(b->map + offset);
-	if (pread(b->fd, &word, sizeof(word), offset) != sizeof(word))
-		tap_bail("pread of %s: %s", buf_name(b), strerror(errno));
+	buf_read(b, offset, &word, sizeof(word));
 	return word;
 }
 

@@ -209,6 +209,9 @@ struct pfnmap_stats buf_stats(const struct buf *b);
 uint64_t buf_word(const struct buf *b, uint64_t offset);
 void buf_set_word(const struct buf *b, uint64_t offset, uint64_t value);
 
+/* The same for `len` bytes inside the buffer, which is not one of buf_open_anon(). Bails. */
+void buf_read(const struct buf *b, uint64_t offset, void *to, size_t len);
+
 /* "noncompound order 3, one, read-only first", in a buffer of the calling thread. */
 const char *buf_name(const struct buf *b);
 
