@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -24,16 +23,6 @@
 
 #define LIMIT_MS 10000 /* less than RIG_HOLD_MAX_S; many times as long as anything here takes */
 
-static void bind_to(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set))
-		tap_bail("this needs a host with two CPUs: %s", strerror(errno));
-}
-
 /* Another process, since the threads here could not run without mmap_lock. */
 static pid_t start_mapper(const struct buf *b, int go)
 {
@@ -46,7 +35,7 @@ static pid_t start_mapper(const struct buf *b, int go)
 		volatile uint32_t *map;
 
 		signal(SIGBUS, SIG_DFL);
-		bind_to(1);
+		kit_bind_to(1);
 		if (read(go, &byte, 1) != 1)
 			_exit(1);
 		map = mmap(NULL, b->size, KIT_RW, MAP_SHARED, b->fd, 0);
@@ -130,7 +119,7 @@ int main(void)
 	pid_t pid;
 
 	kit_start();
-	bind_to(0);
+	kit_bind_to(0);
 	buf_open(&b, &(struct pfnmap_create){
 			     .insert = PFNMAP_INSERT_ALL,
 			     .order = 3,

@@ -21,7 +21,6 @@
  * million times in 3 s.
  */
 #include <errno.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,12 +102,9 @@ struct call {
 static int run_call(struct vcpu *v, void *arg)
 {
 	struct call *c = arg;
-	cpu_set_t first;
 
 	/* KVM may update the clock of a vCPU that moves to another processor. */
-	CPU_ZERO(&first);
-	CPU_SET(0, &first);
-	sched_setaffinity(0, sizeof(first), &first);
+	kit_bind_to(0);
 	if (c->cmd)
 		guest_call(v, c->cmd, &c->out);
 	else

@@ -42,7 +42,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -82,21 +81,11 @@ static struct actor {
 	void *arg;
 } vcpu_thread = { .cpu = 1 }, owner_thread = { .cpu = 2 };
 
-static void bind_to(int cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set))
-		tap_bail("this needs a host with three CPUs: %s", strerror(errno));
-}
-
 static void *actor_main(void *arg)
 {
 	struct actor *a = arg;
 
-	bind_to(a->cpu);
+	kit_bind_to(a->cpu);
 	a->tid = gettid();
 	a->busy = false;
 	for (;;) {
@@ -902,7 +891,7 @@ int main(int argc, char **argv)
 	if (argc != 2)
 		tap_bail("usage: races FILE, some file of at least 1 MiB on a disk");
 	kit_start();
-	bind_to(0);
+	kit_bind_to(0);
 	actor_begin(&vcpu_thread);
 	actor_begin(&owner_thread);
 	holds_begin();

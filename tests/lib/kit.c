@@ -276,6 +276,17 @@ static void restore_failures(void)
 	umount(KIT_DEBUGFS);
 }
 
+void kit_bind_to(int cpu)
+{
+	cpu_set_t set;
+
+	if (cpu >= sysconf(_SC_NPROCESSORS_ONLN))
+		tap_bail("this needs a host with at least %d CPUs", cpu + 1);
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	set_cpus(&set);
+}
+
 bool kit_enable_failures(void)
 {
 	kit_mount_debugfs();

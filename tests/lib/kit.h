@@ -111,6 +111,9 @@ void kit_settle(void);
 void kit_preempt(void);
 void kit_go_first(bool first);
 
+/* Let this thread run on one CPU only. Bails if the host does not have it. */
+void kit_bind_to(int cpu);
+
 /*
  * Until the program ends, let kit_fail_allocation() make allocations of all sizes fail, also those
  * that may sleep. Returns false if the kernel cannot (CONFIG_FAILSLAB, CONFIG_FAIL_PAGE_ALLOC).
