@@ -9,9 +9,9 @@
  * offsets distinguished the buffers; but a VMM maps offset 0.
  *
  * Lock order: pfnmap_buffer.settle, then mmap_lock, then pfnmap_buffer.lock (taken in
- * faults), then the locks of unmap_mapping_range(). Hence code that holds a buffer's lock must not take
- * mmap_lock, and must not access user memory. No code holds the locks of two
- * buffers: a fault that unmaps another buffer holds neither.
+ * faults), then the locks of unmap_mapping_range(). Hence code that holds a buffer's
+ * lock must not take mmap_lock, and must not access user memory. No code holds the
+ * locks of two buffers: a fault that unmaps another buffer holds neither.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 

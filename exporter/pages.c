@@ -30,8 +30,8 @@ MODULE_PARM_DESC(untold, "address of 4 MiB of memory to use without a BAR");
 
 /*
  * How long pages_free() waits in total for temporary references to go away: many times as long as
- * a lookup keeps them, since a page that counts as leaked fails a test. Those of LRU batches go away
- * when these are drained.
+ * a lookup keeps them, since a page that counts as leaked fails a test. Those of LRU batches go
+ * away when these are drained.
  */
 #define PATIENCE_MS	2000
 #define DRAIN_MS	100

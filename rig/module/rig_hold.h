@@ -55,8 +55,8 @@ struct rig_hold_state {
 #define RIG_HOLD_GO	_IO(0xbb, 4)
 
 /*
- * Returns whether any thread holds mmu_lock of a VM. Argument, by value: the VM's descriptor. EBADF:
- * it is none; EINVAL: it is not that of a VM.
+ * Returns whether any thread holds mmu_lock of a VM. Argument, by value: the VM's descriptor.
+ * EBADF: it is none; EINVAL: it is not that of a VM.
  */
 #define RIG_HOLD_LOCKED	_IO(0xbb, 5)
 
