@@ -39,7 +39,7 @@
 
 struct pfnmap_buffer {
 	struct inode *inode;		/* its i_mapping has all mappings */
-	struct mutex settle;		/* for one waiter in buffer_lock_settled() */
+	struct mutex settle;		/* one caller waits in buffer_lock_settled() */
 	struct mutex lock;		/* protects the fields below */
 	struct pfnmap_create spec;	/* pages is 0 before PFNMAP_CREATE */
 	struct pages *pages;		/* NULL: none */
@@ -73,6 +73,17 @@ static void forget_eager(struct eager_mm *eager)
 	list_del(&eager->node);
 	mmdrop(eager->mm);
 	kfree(eager);
+}
+
+/* Forget the mmap() calls of @mm, or all of them if it is NULL. */
+static void forget_eager_of(struct pfnmap_buffer *buf, struct mm_struct *mm)
+{
+	struct eager_mm *eager, *next;
+
+	list_for_each_entry_safe(eager, next, &buf->eager, node) {
+		if (!mm || eager->mm == mm)
+			forget_eager(eager);
+	}
 }
 
 static int remember_eager(struct pfnmap_buffer *buf, struct mm_struct *mm)
@@ -196,11 +207,8 @@ static void buffer_clear(struct pfnmap_buffer *buf)
 /* The last reference is gone, and with it the last mapping. */
 static void buffer_destroy(struct pfnmap_buffer *buf)
 {
-	struct eager_mm *eager, *next;
-
-	/* Those of mmap() calls that failed. */
-	list_for_each_entry_safe(eager, next, &buf->eager, node)
-		forget_eager(eager);
+	/* Those that are left have failed. */
+	forget_eager_of(buf, NULL);
 	buffer_clear(buf);
 	iput(buf->inode);
 	mutex_destroy(&buf->lock);
@@ -327,11 +335,18 @@ static vm_fault_t retry_fault(struct vm_fault *vmf)
 	return VM_FAULT_RETRY;
 }
 
-/* What a buffer that refuses faults does first. Called with the buffer's lock. */
-static void refuse_locked(struct pfnmap_buffer *buf)
+/*
+ * Is a fault refused, and by what? Called with the buffer's lock, under which
+ * PFNMAP_REFUSE_UNMAP acts.
+ */
+static bool is_refused(struct pfnmap_buffer *buf, u32 *refuse)
 {
-	if (buf->refuse == PFNMAP_REFUSE_UNMAP)
+	*refuse = buf->refuse;
+	if (buffer_faults(buf))
+		return false;
+	if (*refuse == PFNMAP_REFUSE_UNMAP)
 		buffer_unmap(buf);
+	return true;
 }
 
 /*
@@ -381,13 +396,10 @@ static vm_fault_t buffer_fault(struct vm_fault *vmf)
 		mutex_lock(&buf->lock);
 	}
 
-	refused = !buffer_faults(buf);
-	refuse = buf->refuse;
+	refused = is_refused(buf, &refuse);
 	if (!refused) {
 		ret = insert_for_fault(buf, vmf);
 		lose_fault(buf, ret);
-	} else {
-		refuse_locked(buf);
 	}
 	mutex_unlock(&buf->lock);
 	return refused ? refuse_fault(vmf, refuse, true) : ret;
@@ -419,10 +431,7 @@ static vm_fault_t buffer_pfn_mkwrite(struct vm_fault *vmf)
 
 	mutex_lock(&buf->lock);
 	buf->mkwrites++;
-	refused = !buffer_faults(buf);
-	refuse = buf->refuse;
-	if (refused)
-		refuse_locked(buf);
+	refused = is_refused(buf, &refuse);
 	mutex_unlock(&buf->lock);
 	return refused ? refuse_fault(vmf, refuse, false) : 0;
 }
@@ -439,15 +448,11 @@ static void buffer_vm_open(struct vm_area_struct *vma)
 static void buffer_vm_close(struct vm_area_struct *vma)
 {
 	struct pfnmap_buffer *buf = vma->vm_private_data;
-	struct eager_mm *eager, *next;
 
 	mutex_lock(&buf->lock);
 	buf->mappings--;
 	/* The caller has mmap_lock, so no mmap() of this process is half done. */
-	list_for_each_entry_safe(eager, next, &buf->eager, node) {
-		if (eager->mm == vma->vm_mm)
-			forget_eager(eager);
-	}
+	forget_eager_of(buf, vma->vm_mm);
 	mutex_unlock(&buf->lock);
 }
 

@@ -338,7 +338,7 @@ void pages_free(struct pages *p)
 			leaked = true;
 		}
 	}
-	/* Its name in the kernel's list of resources is this module's. */
+	/* The name of its resource, which stays, is a string of this module. */
 	if (p->pgmap && leaked)
 		__module_get(THIS_MODULE);
 	/* The file frees pages by their counts, which are not reliable after a leak. */
