@@ -11,7 +11,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -67,30 +66,13 @@ static void *call_main(void *arg)
 	return NULL;
 }
 
-/* Does the thread wait in the kernel for a lock? */
-static bool sleeps(const struct call *c)
-{
-	char path[64], text[256] = "", *state;
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", c->tid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return false;
-	if (read(fd, text, sizeof(text) - 1) < 0)
-		text[0] = '\0';
-	close(fd);
-	state = strrchr(text, ')');
-	return state && !strncmp(state, ") D", 3);
-}
-
 /* Start the call; true if it waits, false if it ends. */
 static bool call_waits(struct call *c)
 {
 	if (pthread_create(&c->thread, NULL, call_main, c))
 		tap_bail("pthread_create: %s", strerror(errno));
 	for (int ms = 0; ms < LIMIT_MS && !c->done; ms++) {
-		if (c->tid && sleeps(c))
+		if (c->tid && kit_sleeps_in(c->tid, "buffer_"))
 			return true;
 		usleep(1000);
 	}

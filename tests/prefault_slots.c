@@ -12,9 +12,7 @@
  * whether the memslot is going away; then each call hangs, in the race the first one.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -242,26 +240,11 @@ static void *run_update(void *arg)
 	return NULL;
 }
 
-/* Does the thread sleep in this function of the kernel? */
-static bool sleeps_in(struct updater *u, const char *function)
-{
-	char path[64], name[64] = "";
-	int fd;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/wchan", u->tid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, name, sizeof(name) - 1) < 0)
-		name[0] = '\0';
-	if (fd >= 0)
-		close(fd);
-	return strstr(name, function);
-}
-
 /* Wait until the thread waits for users of the memslots, which now see the memslot go away. */
 static bool waits(struct updater *u)
 {
 	for (int i = 0; i < LIMIT_MS && !u->done; i++) {
-		if (u->tid && sleeps_in(u, "srcu"))
+		if (u->tid && kit_sleeps_in(u->tid, "srcu"))
 			return true;
 		usleep(1000);
 	}
@@ -336,7 +319,7 @@ static void test_point(struct vcpu *v, const struct buf *b, size_t i, bool moves
 	buf_do(b, PFNMAP_HOLD, PFNMAP_HOLD_OFF);
 
 	if (hangs) {
-		tap_ok(!comes_back(v, &job, SPIN_MS) && !u.done && sleeps_in(&u, "srcu"),
+		tap_ok(!comes_back(v, &job, SPIN_MS) && !u.done && kit_sleeps_in(u.tid, "srcu"),
 		       "%s: neither thread makes progress", buf_name(b));
 		vcpu_kick(v);
 		vcpu_join(v);

@@ -175,6 +175,31 @@ static void set_cpus(const cpu_set_t *cpus)
 		tap_bail("sched_setaffinity: %s", strerror(errno));
 }
 
+bool kit_sleeps_in(pid_t tid, const char *name)
+{
+	char path[64], function[64] = "";
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/wchan", tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, function, sizeof(function) - 1) < 0)
+		function[0] = '\0';
+	if (fd >= 0)
+		close(fd);
+	return strstr(function, name);
+}
+
+void kit_bind_to(int cpu)
+{
+	cpu_set_t set;
+
+	if (cpu >= sysconf(_SC_NPROCESSORS_ONLN))
+		tap_bail("this needs a host with at least %d CPUs", cpu + 1);
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	set_cpus(&set);
+}
+
 void kit_settle(void)
 {
 	int fd = open("/proc/sys/vm/drop_caches", O_WRONLY | O_CLOEXEC);
@@ -274,17 +299,6 @@ static void restore_failures(void)
 {
 	set_failures("Y", "1", "2");
 	umount(KIT_DEBUGFS);
-}
-
-void kit_bind_to(int cpu)
-{
-	cpu_set_t set;
-
-	if (cpu >= sysconf(_SC_NPROCESSORS_ONLN))
-		tap_bail("this needs a host with at least %d CPUs", cpu + 1);
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	set_cpus(&set);
 }
 
 bool kit_enable_failures(void)

@@ -111,6 +111,12 @@ void kit_settle(void);
 void kit_preempt(void);
 void kit_go_first(bool first);
 
+/*
+ * Does a thread of this program sleep in a function of the kernel whose name contains `name`? The
+ * locks themselves do not count, but what waits for them does.
+ */
+bool kit_sleeps_in(pid_t tid, const char *name);
+
 /* Let this thread run on one CPU only. Bails if the host does not have it. */
 void kit_bind_to(int cpu);
 
@@ -212,7 +218,7 @@ struct pfnmap_stats buf_stats(const struct buf *b);
 uint64_t buf_word(const struct buf *b, uint64_t offset);
 void buf_set_word(const struct buf *b, uint64_t offset, uint64_t value);
 
-/* The same for `len` bytes inside the buffer, which is not one of buf_open_anon(). Bails. */
+/* Read `len` bytes through the driver. Not for a buffer of buf_open_anon(). Bails. */
 void buf_read(const struct buf *b, uint64_t offset, void *to, size_t len);
 
 /* "noncompound order 3, one, read-only first", in a buffer of the calling thread. */
