@@ -27,7 +27,7 @@ run() {
 	fi
 }
 
-# pairs PART: print "TARGET KERNEL" or "TARGET" for each run of a part.
+# pairs PART: print "TARGET KERNEL" for each run of a part; KERNEL is empty if it needs none.
 pairs() {
 	echo "$1" | tr '+' '\n' | while IFS=@ read -r target kernels; do
 		for kernel in $(echo "${kernels:-none}" | tr ',' ' '); do
@@ -36,11 +36,18 @@ pairs() {
 	done
 }
 
+# kernels PART...: print all kernels of these parts, once.
+kernels() {
+	for part; do
+		pairs "$part"
+	done | sed -n 's/.* \(.\)/\1/p' | sort -u
+}
+
 trap 'trap - TERM; kill 0; exit 130' INT TERM HUP
 
 # Parts that need no kernel do not wait for the kernels' packages. If a package cannot be fetched, the
 # parts that need it say so.
-for kernel in $(for part; do pairs "$part"; done | sed -n 's/.* \(.\)/\1/p' | sort -u); do
+for kernel in $(kernels "$@"); do
 	$make fetch "KERNEL=$kernel" || :
 done &
 fetching=$!
@@ -56,7 +63,7 @@ for part; do
 		run "$target" "$kernel"
 	else
 		# Build what they share before they run at the same time.
-		for kernel in $(pairs "$part" | sed -n 's/.* \(.\)/\1/p' | sort -u); do
+		for kernel in $(kernels "$part"); do
 			$make initramfs programs "KERNEL=$kernel" || :
 		done
 		while read -r target kernel; do

@@ -46,7 +46,7 @@ empty :=
 CHECK_PARTS := check-unit $(call on_all,check-rig) $(call on_all,check-build) check-runner@$(KERNEL)
 # One part for all these kernels, which are tested at the same time.
 at_once = $(1)@$(subst $(empty) $(empty),$(comma),$(strip $(2)))
-# The same for parts of which none keeps two processors busy.
+# One part for all these parts, each of which leaves a processor idle.
 with = $(subst $(empty) $(empty),+,$(strip $(1)))
 CI_PARTS = $(CHECK_PARTS) \
 	$(call at_once,check-intel,$(KERNELS)) $(if $(I386_KERNEL),check-rig@$(I386_KERNEL),check-i386) \
