@@ -7,8 +7,8 @@
 #
 # First the tests run that the mutant's head names, in this order, then, if none of them fails, those of
 # the groups $MORE of tests/amd.table (core,direct; none if empty). The results of all mutants that were
-# run since they and the series last changed are in build/mutants-KERNEL.md. With TRY=, those of its
-# tests run instead which have these names, and no result is kept.
+# run since they and the series last changed are in build/mutants-KERNEL.md. With TRY=, the tests
+# of tests/amd.table with these names run instead, and no result is kept.
 set -eu
 # shellcheck source=tests/lib/tap.sh
 . tests/lib/tap.sh
@@ -214,7 +214,10 @@ for file; do
 		sed 's/^/#   /' "$work/out" | tail -n "$lines"
 		printf '%s\n\n' "$why" >>"$results/$mutant.new"
 	fi
-	[ -z "$TRY" ] || continue
+	[ -z "$TRY" ] || {
+		rm "$results/$mutant.new"
+		continue
+	}
 	circumstances "$table" >>"$results/$mutant.new"
 	mv "$results/$mutant.new" "$results/$mutant"
 	write_table
