@@ -209,8 +209,8 @@ static void test_ahead(void)
 
 /*
  * With the TDP MMU, dirty logging splits the huge SPTEs of nested guests ahead, too. Only the first
- * page of the chunk has a count. Stock marks the others, and warns of each: that would keep the
- * serial console busy for longer than a CPU may stall.
+ * page of the chunk has a count. Stock marks the others, and warns of each. That would keep the
+ * serial console busy for longer than a CPU may stall, so nothing is printed there meanwhile.
  */
 static void test_split(void)
 {
