@@ -14,7 +14,7 @@
  * Contract: 3, 5 (in shadowed nested tables), 7. Stock refuses pages that look free.
  *
  * Seen to fail: the bit for refcounted pages never or always set by the fault or by sync_page();
- * never set by what maps ahead.
+ * never set by what maps ahead; set for all pages of a split.
  */
 #include <errno.h>
 #include <stdlib.h>
