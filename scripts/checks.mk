@@ -53,7 +53,7 @@ CI_PARTS = $(CHECK_PARTS) \
 	$(call at_once,check-selftests,$(KERNELS)) $(call at_once,check-symbols,$(OTHERS)) \
 	$(call with,check-deb $(call at_once,check-rig,$(filter-out %-rt,$(OTHERS))) \
 		$(call at_once,check-intel,$(filter %-rt,$(OTHERS)))) \
-	$(call at_once,check-install,$(KERNELS)) lint \
+	$(call with,$(call at_once,check-install,$(KERNELS)) lint) \
 	$(call with,$(call at_once,check-sources,$(KERNELS)) $(call at_once,lint-series,$(KERNELS)))
 CHECK = +scripts/check.sh "$(MAKE)" $(B)
 

@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # Make a minimal Debian in a directory, from the archive that this machine's apt uses:
-# debian.sh CODENAME DIR, as root. It keeps the packages that it downloads in DIR.cache.
-# DIR appears only if everything succeeded. "debian.sh CODENAME" prints its sources.list.
+# debian.sh CODENAME DIR, as root. It keeps what it has made in build/cache, and starts there the next
+# time. DIR appears only if everything succeeded. "debian.sh CODENAME" prints its sources.list.
 set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -34,28 +34,42 @@ if [ $# -eq 1 ]; then
 	exit 0
 fi
 
+mkdir -p "$(dirname "$0")/../build/cache"
 dir=$(realpath -m "$2")
 new=$dir.new
-cache=$dir.cache
+made=$(realpath "$(dirname "$0")/../build/cache")/debian-$codename.tar
+log=$dir.log
 command -v debootstrap >/dev/null || die "debootstrap is missing: run 'make deps'"
 
 cleanup() {
 	! mountpoint -q "$new/proc" || umount "$new/proc"
-	rm -rf --one-file-system "$new"
+	rm -rf --one-file-system "$new" "$made.$$"
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM HUP
 cleanup
-mkdir -p "$cache"
+
+make_it() {
+	debootstrap --variant=minbase "$codename" "$new" "${list%% *}" >"$log" 2>&1 ||
+		die "debootstrap of $codename failed: $(tail -n 1 "$log")"
+	printf 'Dpkg::Use-Pty "0";\nDPkg::Options { "--force-unsafe-io"; };\n' \
+		>"$new/etc/apt/apt.conf.d/99pfnmap"
+	printf '#!/bin/sh\nexit 101\n' >"$new/usr/sbin/policy-rc.d"
+	chmod 755 "$new/usr/sbin/policy-rc.d"
+	tar -C "$new" -cf "$made.$$" .
+	mv "$made.$$" "$made"
+}
+
 step DEBIAN "$codename, in $2"
-debootstrap --variant=minbase --cache-dir="$cache" "$codename" "$new" "${list%% *}" \
-	>"$cache/log" 2>&1 || die "debootstrap of $codename failed: $(tail -n 1 "$cache/log")"
+if [ -n "$(find "$made" -newer "$0" 2>/dev/null)" ]; then
+	mkdir "$new"
+	tar -C "$new" -xf "$made"
+else
+	make_it
+fi
 echo "$list" | sed 's/^/deb /' >"$new/etc/apt/sources.list"
-printf 'Dpkg::Use-Pty "0";\nDPkg::Options { "--force-unsafe-io"; };\n' >"$new/etc/apt/apt.conf.d/99pfnmap"
-printf '#!/bin/sh\nexit 101\n' >"$new/usr/sbin/policy-rc.d"
-chmod 755 "$new/usr/sbin/policy-rc.d"
 cp /etc/resolv.conf "$new/etc"
-chroot "$new" apt-get -q update >>"$cache/log" 2>&1 ||
-	die "apt-get update of $codename failed: $(tail -n 1 "$cache/log")"
+chroot "$new" apt-get -q update >"$log" 2>&1 ||
+	die "apt-get update of $codename failed: $(tail -n 1 "$log")"
 rm -rf --one-file-system "$dir"
 mv "$new" "$dir"
