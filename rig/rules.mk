@@ -94,7 +94,7 @@ SECONDS ?= 60
 torture: initramfs programs
 	$(RIG) run --kernel $(REL) $(if $(VARIANT),--kvm $(VARIANT)) $(if $(PAGING),--paging $(PAGING)) \
 		$(if $(MULTI),--thread multi) --timeout $$((3 * $(SECONDS) + 1200)) \
-		--need pfnmap_exporter,brd:rd_size=16384 -- torture seed=$(SEED) $(if $(OPS),ops=$(OPS)) \
+		--need pfnmap_exporter,brd -- torture seed=$(SEED) $(if $(OPS),ops=$(OPS)) \
 		$(if $(TRIES),tries=$(TRIES),seconds=$(SECONDS)) $(if $(MULTI),multi) shrink
 
 check-intel: initramfs programs
