@@ -247,9 +247,17 @@ const char *kit_flags(const void *page)
 	return text;
 }
 
+static void umount_debugfs(void)
+{
+	umount(KIT_DEBUGFS);
+}
+
 void kit_mount_debugfs(void)
 {
-	if (mount("none", KIT_DEBUGFS, "debugfs", 0, NULL) && errno != EBUSY)
+	/* Whoever restores settings there registers that later, so it is done earlier. */
+	if (!mount("none", KIT_DEBUGFS, "debugfs", 0, NULL))
+		atexit(umount_debugfs);
+	else if (errno != EBUSY)
 		tap_bail("mount of debugfs: %s", strerror(errno));
 }
 
@@ -263,7 +271,6 @@ static void restore_preemption(void)
 
 	if (mode)
 		kit_put(PREEMPT, strtok(mode + 1, ")"));
-	umount(KIT_DEBUGFS);
 }
 
 void kit_preempt(void)
@@ -298,16 +305,13 @@ static void set_failures(const char *ignore_gfp_wait, const char *min_order, con
 static void restore_failures(void)
 {
 	set_failures("Y", "1", "2");
-	umount(KIT_DEBUGFS);
 }
 
 bool kit_enable_failures(void)
 {
 	kit_mount_debugfs();
-	if (access(failures[0], F_OK) || access(failures[1], F_OK)) {
-		umount(KIT_DEBUGFS);
+	if (access(failures[0], F_OK) || access(failures[1], F_OK))
 		return false;
-	}
 	/* verbose: a line in the kernel log for each */
 	set_failures("N", "0", "0");
 	atexit(restore_failures);

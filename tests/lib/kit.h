@@ -85,7 +85,7 @@ void kit_huge_pages(unsigned int pages);
 /* Write one of the kernel's settings, a file in /proc or /sys. Bails. */
 void kit_put(const char *path, const char *text);
 
-/* Mount debugfs, unless it is mounted. */
+/* Mount debugfs until the program ends, unless it is mounted. Bails. */
 #define KIT_DEBUGFS "/sys/kernel/debug"
 void kit_mount_debugfs(void);
 
