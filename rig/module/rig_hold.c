@@ -60,22 +60,25 @@ static bool called_by(const struct hold *h, unsigned long caller)
 	return strstr(name, module);
 }
 
-/* The thread is at the place. With interrupts off it is counted, but does not wait. */
-static void reach(struct hold *h, unsigned long caller)
+/*
+ * The thread is at the place. If the function was called with interrupts off, that is counted, but
+ * the thread does not wait. A probe that is a breakpoint looks like an NMI, with interrupts off.
+ */
+static void reach(struct hold *h, unsigned long caller, struct pt_regs *regs)
 {
 	s64 word = atomic64_read_acquire(&h->word), next;
 	u32 generation = GENERATION(word);
 	u64 deadline;
 	bool wait;
 
-	if (STATE(word) == IDLE || !in_task() || READ_ONCE(h->tid) != task_pid_vnr(current) ||
-	    !called_by(h, caller))
+	if (STATE(word) == IDLE || in_hardirq() || in_serving_softirq() ||
+	    READ_ONCE(h->tid) != task_pid_vnr(current) || !called_by(h, caller))
 		return;
 
 	do {
 		if (GENERATION(word) != generation)
 			return;
-		wait = STATE(word) == ARMED && !irqs_disabled();
+		wait = STATE(word) == ARMED && regs->flags & X86_EFLAGS_IF;
 		next = with_state(word, wait ? HELD : STATE(word)) + ONE_CALL;
 	} while (!atomic64_try_cmpxchg(&h->word, &word, next));
 	if (!wait)
@@ -92,7 +95,7 @@ static void reach(struct hold *h, unsigned long caller)
 
 static int at_entry(struct kprobe *probe, struct pt_regs *regs)
 {
-	reach(container_of(probe, struct hold, entry), regs_get_kernel_stack_nth(regs, 0));
+	reach(container_of(probe, struct hold, entry), regs_get_kernel_stack_nth(regs, 0), regs);
 	return 0;
 }
 
@@ -103,7 +106,7 @@ static struct hold *of_instance(struct kretprobe_instance *ri)
 
 static int at_return(struct kretprobe_instance *ri, struct pt_regs *regs)
 {
-	reach(of_instance(ri), get_kretprobe_retaddr(ri));
+	reach(of_instance(ri), get_kretprobe_retaddr(ri), regs);
 	return 0;
 }
 

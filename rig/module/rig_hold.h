@@ -7,8 +7,9 @@
  * holds. So nobody may run on the same CPU, and nobody may wait for a lock of the thread
  * before RIG_HOLD_GO. After RIG_HOLD_MAX_S the thread goes on by itself, and RIG_HOLD_GO fails.
  *
- * A call with interrupts off counts, but the thread waits in a later one. Where a probe cannot use
- * ftrace, it enters through int3, where in_task() is false: then no call counts or waits.
+ * A call with interrupts off counts, but the thread waits in a later one. Calls from interrupts
+ * don't count. Where a probe can neither use ftrace nor be a jump, as at some functions of a
+ * kernel without ftrace, it is a breakpoint, and the thread waits with interrupts off.
  */
 #ifndef RIG_HOLD_H
 #define RIG_HOLD_H
