@@ -30,7 +30,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "rig/module/rig_lookup.h"
 #include "tests/lib/kit.h"
 
 static const char *const calls[RIG_LOOKUP_NR_CALLS] = {
@@ -68,16 +67,6 @@ static const struct place {
 };
 
 static bool closed; /* KVM refuses VM_IO and VM_PFNMAP VMAs */
-static int device;
-
-static struct rig_lookup look_up(struct vm *vm, enum rig_lookup_call call, uint64_t gpa)
-{
-	struct rig_lookup l = { .vm = vm->fd, .call = call, .gfn = gpa / KIT_PAGE };
-
-	if (ioctl(device, RIG_LOOKUP, &l))
-		tap_bail("RIG_LOOKUP: %s", strerror(errno));
-	return l;
-}
 
 /* Functions of page fault handlers, whose pages the MMU notifier protects. */
 static bool of_handlers(enum rig_lookup_call call)
@@ -135,7 +124,7 @@ static void test_place(const struct place *p, enum rig_lookup_call call)
 		bool writable = expected && tells_writable(p, call);
 		struct rig_lookup l;
 
-		l = look_up(vm, call, KIT_GPA + (uint64_t)p->page * KIT_PAGE);
+		l = kit_look_up(vm, call, KIT_GPA + (uint64_t)p->page * KIT_PAGE);
 		tap_is(l.pfn, expected ? page->pfn : RIG_LOOKUP_NONE, "%s, %s%s: KVM %s", p->name,
 		       calls[call], what, expected ? "finds it" : "finds nothing");
 		/* An entry of a VM_MIXEDMAP VMA holds a reference of its own. */
@@ -172,7 +161,7 @@ static void test_wait(void)
 	fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg))
 		tap_bail("userfaultfd: %s", strerror(errno));
-	l = look_up(vm, RIG_LOOKUP_SLOT_ASYNC, KIT_GPA);
+	l = kit_look_up(vm, RIG_LOOKUP_SLOT_ASYNC, KIT_GPA);
 	tap_ok(l.pfn == RIG_LOOKUP_NONE && l.flags == RIG_LOOKUP_WAIT,
 	       "memory that is not there yet, %s: KVM says so", calls[RIG_LOOKUP_SLOT_ASYNC]);
 	close(fd);
@@ -192,13 +181,13 @@ static void test_anon(enum rig_lookup_call call)
 	*(volatile char *)b.map = 1;
 	/* The entry holds a reference, and so does a batch of the LRU, for some time. */
 	kit_settle();
-	l = look_up(vm, call, KIT_GPA);
+	l = kit_look_up(vm, call, KIT_GPA);
 	tap_ok(l.pfn != RIG_LOOKUP_NONE, "anonymous memory, %s: KVM finds it", calls[call]);
 	tap_is(l.count, 2, "anonymous memory, %s: with a reference", calls[call]);
 	kit_settle();
-	l = look_up(vm, call, KIT_GPA);
+	l = kit_look_up(vm, call, KIT_GPA);
 	tap_is(l.count, 2, "anonymous memory, %s: and has put it", calls[call]);
-	l = look_up(vm, call, KIT_GPA + KIT_PAGE);
+	l = kit_look_up(vm, call, KIT_GPA + KIT_PAGE);
 	tap_is(l.pfn, RIG_LOOKUP_NONE, "no memslot, %s: KVM finds nothing", calls[call]);
 	vm_destroy(vm);
 	buf_close(&b);
@@ -209,9 +198,6 @@ int main(void)
 	const char *param = getenv("KVM_ALLOW_UNSAFE_MAPPINGS");
 
 	closed = tap_kvm_patched() && !(param && *param == '1');
-	device = open(RIG_LOOKUP_PATH, O_RDWR | O_CLOEXEC);
-	if (device < 0)
-		tap_bail("%s: %s", RIG_LOOKUP_PATH, strerror(errno));
 	kit_start();
 	for (enum rig_lookup_call call = 0; call < RIG_LOOKUP_NR_CALLS; call++) {
 		test_anon(call);
@@ -220,6 +206,5 @@ int main(void)
 				test_place(&places[i], call);
 	}
 	test_wait();
-	close(device);
 	return kit_finish();
 }

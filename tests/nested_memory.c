@@ -181,6 +181,13 @@ static void test_marks(const struct pfnmap_create *spec, bool small)
 	buf_close(&b);
 }
 
+/* The reference count of a page of the VM. */
+static int count_of(const struct vm *vm, uint64_t gpa)
+{
+	kit_settle();
+	return kit_look_up(vm, RIG_LOOKUP_PFN, gpa).count;
+}
+
 /* The same for anonymous memory, which get_user_pages_fast() finds in every kernel. */
 static void test_ahead(void)
 {
@@ -188,16 +195,19 @@ static void test_ahead(void)
 	struct vm *vm = vm_create(0);
 	struct vcpu *v = vcpu_create(vm, VCPU_LONG);
 	struct guest_outcome out;
+	int count;
 
 	if (madvise(map, PAGES * KIT_PAGE, MADV_NOHUGEPAGE))
 		tap_bail("madvise: %s", strerror(errno));
 	memset(map, 1, PAGES * KIT_PAGE);
 	VMM_MUST(vm_slot_set(vm, KIT_SLOT, KIT_GPA, PAGES * KIT_PAGE, map, 0));
 	map_small(v);
-	kit_settle();
+	count = count_of(vm, KIT_GPA + AHEAD * KIT_PAGE);
 	tap_ok(kit_flags(ahead)[0] != 'D', "anonymous: the next page is not dirty before");
 	tap_ok(!nested(v, KIT_GPA + PAGE * KIT_PAGE, 1, 0, &out),
 	       "anonymous: a nested guest writes: %s", guest_describe(&out));
+	tap_is(count_of(vm, KIT_GPA + AHEAD * KIT_PAGE), count,
+	       "anonymous: KVM keeps no reference to the next page");
 	VMM_MUST(vm_slot_delete(vm, KIT_SLOT));
 	kit_settle();
 	tap_is(kit_flags(ahead)[0] == 'D', has_ad(),

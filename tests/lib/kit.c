@@ -247,6 +247,17 @@ const char *kit_flags(const void *page)
 	return text;
 }
 
+struct rig_lookup kit_look_up(const struct vm *vm, enum rig_lookup_call call, uint64_t gpa)
+{
+	struct rig_lookup l = { .vm = vm->fd, .call = call, .gfn = gpa / KIT_PAGE };
+	int fd = open(RIG_LOOKUP_PATH, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0 || ioctl(fd, RIG_LOOKUP, &l))
+		tap_bail(RIG_LOOKUP_PATH ": %s", strerror(errno));
+	close(fd);
+	return l;
+}
+
 static void umount_debugfs(void)
 {
 	umount(KIT_DEBUGFS);

@@ -27,6 +27,7 @@
 #include <sys/mman.h>
 
 #include "exporter/pfnmap_exporter.h"
+#include "rig/module/rig_lookup.h"
 #include "vmm/vmm.h"
 #include "tests/lib/tap.h"
 
@@ -84,6 +85,9 @@ void kit_huge_pages(unsigned int pages);
 
 /* Write one of the kernel's settings, a file in /proc or /sys. Bails. */
 void kit_put(const char *path, const char *text);
+
+/* Have KVM look a page of a VM up, with the module rig_lookup. Bails. */
+struct rig_lookup kit_look_up(const struct vm *vm, enum rig_lookup_call call, uint64_t gpa);
 
 /* Mount debugfs until the program ends, unless it is mounted. Bails. */
 #define KIT_DEBUGFS "/sys/kernel/debug"
