@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # Make a minimal Debian in a directory, from the archive that this machine's apt uses:
-# debian.sh CODENAME DIR, as root. It keeps what it has made in build/cache, and starts there the next
-# time. DIR appears only if everything succeeded. "debian.sh CODENAME" prints its sources.list.
+# debian.sh CODENAME DIR, as root. It keeps what it has made in build/cache, and starts there the
+# next time. DIR appears only if everything succeeded. "debian.sh CODENAME" prints its sources.list.
 set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
