@@ -34,11 +34,12 @@ if [ $# -eq 1 ]; then
 	exit 0
 fi
 
-mkdir -p "$(dirname "$0")/../build/cache"
 dir=$(realpath -m "$2")
 new=$dir.new
-made=$(realpath "$(dirname "$0")/../build/cache")/debian-$codename.tar
 log=$dir.log
+cache=$(realpath -m "$(dirname "$0")/../build/cache")
+made=$cache/debian-$codename.tar
+mkdir -p "$cache" "$(dirname "$dir")"
 command -v debootstrap >/dev/null || die "debootstrap is missing: run 'make deps'"
 
 cleanup() {
@@ -49,7 +50,11 @@ trap cleanup EXIT
 trap 'exit 130' INT TERM HUP
 cleanup
 
-make_it() {
+step DEBIAN "$codename, in $2"
+if [ -n "$(find "$made" -newer "$0" 2>/dev/null)" ]; then
+	mkdir "$new"
+	tar -C "$new" -xf "$made"
+else
 	debootstrap --variant=minbase "$codename" "$new" "${list%% *}" >"$log" 2>&1 ||
 		die "debootstrap of $codename failed: $(tail -n 1 "$log")"
 	printf 'Dpkg::Use-Pty "0";\nDPkg::Options { "--force-unsafe-io"; };\n' \
@@ -58,14 +63,6 @@ make_it() {
 	chmod 755 "$new/usr/sbin/policy-rc.d"
 	tar -C "$new" -cf "$made.$$" .
 	mv "$made.$$" "$made"
-}
-
-step DEBIAN "$codename, in $2"
-if [ -n "$(find "$made" -newer "$0" 2>/dev/null)" ]; then
-	mkdir "$new"
-	tar -C "$new" -xf "$made"
-else
-	make_it
 fi
 echo "$list" | sed 's/^/deb /' >"$new/etc/apt/sources.list"
 cp /etc/resolv.conf "$new/etc"
