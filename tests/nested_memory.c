@@ -14,7 +14,7 @@
  * Contract: 3, 5 (in shadowed nested tables), 7. Stock refuses pages that look free.
  *
  * Seen to fail: the bit for refcounted pages never or always set by the fault or by sync_page();
- * never set by what maps ahead; set for all pages of a split.
+ * never set by what maps ahead, or its reference kept; set for all pages of a split.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -106,6 +106,13 @@ static uint32_t marks(const struct buf *b, uint32_t page)
 	return flags;
 }
 
+/* The reference count of a page of the VM. */
+static int count_of(const struct vm *vm, uint64_t gpa)
+{
+	kit_settle();
+	return kit_look_up(vm, RIG_LOOKUP_PFN, gpa).count;
+}
+
 /* Do KVM's own page tables have accessed and dirty bits? Without them it maps nothing ahead. */
 static bool has_ad(void)
 {
@@ -179,13 +186,6 @@ static void test_marks(const struct pfnmap_create *spec, bool small)
 	vcpu_destroy(v);
 	vm_destroy(vm);
 	buf_close(&b);
-}
-
-/* The reference count of a page of the VM. */
-static int count_of(const struct vm *vm, uint64_t gpa)
-{
-	kit_settle();
-	return kit_look_up(vm, RIG_LOOKUP_PFN, gpa).count;
 }
 
 /* The same for anonymous memory, which get_user_pages_fast() finds in every kernel. */

@@ -156,7 +156,7 @@ static void test(struct place *p, const struct step *s)
 	tap_is(wrong, 0, "%s, %s: it ends with ENOMEM or EFAULT, if at all", buf_name(p->b),
 	       s->name);
 	tap_is(again, 0, "%s, %s: it succeeds the next time", buf_name(p->b), s->name);
-	tap_diag("about %u allocations; %u calls failed without one", nth - p->step, failures);
+	tap_diag("about %u allocations; %u calls failed for lack of one", nth - p->step, failures);
 }
 
 /* What a failed mmap() keeps is found by kmemleak, in the test leaks. */

@@ -3,8 +3,9 @@
  * Makes a thread wait in the middle of the kernel, so that tests can open the windows of races; see
  * rig_hold.h.
  *
- * A probe's handler may not sleep, and the thread may hold spinlocks, so it spins. Kprobes at a
- * function's entry use ftrace, which calls the handler with interrupts as the function was called.
+ * A probe's handler may not sleep, and the thread may hold spinlocks, so it spins. Where the kernel
+ * has ftrace, kprobes at a function's entry use it, and the handler runs with interrupts as the
+ * function was called.
  */
 #include <linux/atomic.h>
 #include <linux/file.h>
