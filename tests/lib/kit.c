@@ -258,18 +258,25 @@ struct rig_lookup kit_look_up(const struct vm *vm, enum rig_lookup_call call, ui
 	return l;
 }
 
+/* Children inherit the exit handlers of the process that did this, and leave it to that process. */
+static pid_t mounted_debugfs, enabled_failures;
+
 static void umount_debugfs(void)
 {
-	umount(KIT_DEBUGFS);
+	if (getpid() == mounted_debugfs)
+		umount(KIT_DEBUGFS);
 }
 
 void kit_mount_debugfs(void)
 {
 	/* Whoever restores settings there registers that later, so it is done earlier. */
-	if (!mount("none", KIT_DEBUGFS, "debugfs", 0, NULL))
-		atexit(umount_debugfs);
-	else if (errno != EBUSY)
-		tap_bail("mount of debugfs: %s", strerror(errno));
+	if (mount("none", KIT_DEBUGFS, "debugfs", 0, NULL)) {
+		if (errno != EBUSY)
+			tap_bail("mount of debugfs: %s", strerror(errno));
+		return;
+	}
+	mounted_debugfs = getpid();
+	atexit(umount_debugfs);
 }
 
 #define PREEMPT KIT_DEBUGFS "/sched/preempt"
@@ -315,7 +322,8 @@ static void set_failures(const char *ignore_gfp_wait, const char *min_order, con
 
 static void restore_failures(void)
 {
-	set_failures("Y", "1", "2");
+	if (getpid() == enabled_failures)
+		set_failures("Y", "1", "2");
 }
 
 bool kit_enable_failures(void)
@@ -325,6 +333,7 @@ bool kit_enable_failures(void)
 		return false;
 	/* verbose: a line in the kernel log for each */
 	set_failures("N", "0", "0");
+	enabled_failures = getpid();
 	atexit(restore_failures);
 	return true;
 }
