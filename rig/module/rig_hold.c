@@ -61,9 +61,15 @@ static bool called_by(const struct hold *h, unsigned long caller)
 	return strstr(name, module);
 }
 
+/* A probe that is a breakpoint looks like an NMI, which counts as an interrupt, too. */
+static bool in_interrupt_handler(void)
+{
+	return in_serving_softirq() || hardirq_count() > (in_nmi() ? HARDIRQ_OFFSET : 0);
+}
+
 /*
  * The thread is at the place. If the function was called with interrupts off, that is counted, but
- * the thread does not wait. A probe that is a breakpoint looks like an NMI, with interrupts off.
+ * the thread does not wait.
  */
 static void reach(struct hold *h, unsigned long caller, struct pt_regs *regs)
 {
@@ -72,7 +78,7 @@ static void reach(struct hold *h, unsigned long caller, struct pt_regs *regs)
 	u64 deadline;
 	bool wait;
 
-	if (STATE(word) == IDLE || in_hardirq() || in_serving_softirq() ||
+	if (STATE(word) == IDLE || in_interrupt_handler() ||
 	    READ_ONCE(h->tid) != task_pid_vnr(current) || !called_by(h, caller))
 		return;
 
