@@ -1,22 +1,26 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Builds a debug kernel for the emulated host: debug.sh SOURCE CONFIG TREE RELEASE IMAGE unpacks SOURCE
-# into TREE, which modules are built against afterwards, and lays out IMAGE as fetch.sh does.
+# Builds a debug kernel for the emulated host: debug.sh SOURCE TREE RELEASE IMAGE CONFIG... unpacks SOURCE
+# into TREE, which modules are built against afterwards, and lays out IMAGE as fetch.sh does. What is in
+# several CONFIGs is taken from the last one.
 set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/../scripts/lib.sh"
 
-source=$1 config=$(realpath "$2") tree=$3 release=$4 image=$(realpath -m "$5")
+source=$1 tree=$2 release=$3 image=$(realpath -m "$4")
+shift 4
+config=$(realpath -m "$tree.config")
 log=$tree.log
 
-# KASAN checks each access of all modules, but of the kernel itself only in the files that handle
-# what KVM or a driver owns: more would take twice the time to build and to run. Everywhere it
-# checks what is freed, and copies and fills of memory.
+# KASAN and KCSAN check each access of all modules, but of the kernel itself only in the files that
+# handle what KVM or a driver owns: more would take twice the time to build and to run. Everywhere
+# KASAN checks what is freed, and copies and fills of memory.
 watched="mmu_notifier memory gup mmap mremap mprotect rmap interval_tree eventfd anon_inodes
 	file_table wait workqueue hrtimer timer srcutree preempt-notifier notifier"
 few() {
 	# shellcheck disable=SC2046,SC2086 # words
-	kernel KASAN_SANITIZE=n $(printf 'KASAN_SANITIZE_%s.o=y ' $watched) "$@"
+	kernel KASAN_SANITIZE=n $(printf 'KASAN_SANITIZE_%s.o=y ' $watched) \
+		KCSAN_SANITIZE=n $(printf 'KCSAN_SANITIZE_%s.o=y ' $watched) "$@"
 }
 
 kernel() {
@@ -26,20 +30,22 @@ kernel() {
 }
 
 : >"$log"
+awk -F= '/^CONFIG_/ { if (!($1 in line)) order[++n] = $1; line[$1] = $0 }
+	 END { for (i = 1; i <= n; i++) print line[order[i]] }' "$@" >"$config"
 if [ "$(cat "$tree/unpacked" 2>/dev/null)" != "$source" ]; then
 	rm -rf "$tree"
 	mkdir -p "$tree"
 	tar -C "$tree" --strip-components=1 -xf "$source"
+	# 6.1 wants TCP/IP for 9p, which does not use it.
+	sed -i 's/depends on INET && NET_9P$/depends on NET_9P/' "$tree/fs/9p/Kconfig"
+	# The follow_pte() of 6.1 returns -EINVAL for a driver's huge entry, but has a BUG() before that with
+	# DEBUG_VM. KVM, stock as well as patched, calls it for such entries.
+	sed -i '/^int follow_pte(/,/^}/{/VM_BUG_ON(pmd_trans_huge/d}' "$tree/mm/memory.c"
 	echo "$source" >"$tree/unpacked"
 fi
-# 6.1 wants TCP/IP for 9p, which does not use it.
-sed -i 's/depends on INET && NET_9P$/depends on NET_9P/' "$tree/fs/9p/Kconfig"
-# The follow_pte() of 6.1 returns -EINVAL for a driver's huge entry, but has a BUG() before that with
-# DEBUG_VM. KVM, stock as well as patched, calls it for such entries.
-sed -i '/^int follow_pte(/,/^}/{/VM_BUG_ON(pmd_trans_huge/d}' "$tree/mm/memory.c"
 KCONFIG_ALLCONFIG=$config kernel allnoconfig
-lost=$(grep '^CONFIG_' "$config" | grep -vxFf "$tree/.config" || :)
-[ -z "$lost" ] || die "$config: this kernel does not take" "$(echo "$lost" | paste -sd ' ')"
+lost=$(grep -v '=n$' "$config" | grep -vxFf "$tree/.config" || :)
+[ -z "$lost" ] || die "$*: this kernel does not take" "$(echo "$lost" | paste -sd ' ')"
 few vmlinux
 kernel modules
 [ "$(cat "$tree/include/config/kernel.release")" = "$release" ] ||

@@ -75,10 +75,10 @@ AMD_SMOKE = $(comma)rig_kvm$(if $(filter %-cloud,$(NAME)),,$(comma)drm_dumb_boch
 ONLY ?= $(if $(GROUP)$(DEBUG)$(filter i386,$(ARCH)),,$(if $(findstring -,$(NAME)),$(SMOKE)))
 # A debug kernel has no drivers of displays, sound and VFIO, and is slow. Without CONFIG_MODVERSIONS, it
 # loads modules that do not fit each other, which the group modules is about.
-DEBUG_GROUPS := core,direct,memslot,exporter,lookup,races,torture,rig,debug
+DEBUG_GROUPS = core,direct,memslot,exporter,lookup,races,torture,rig$(if $(filter %-debug,$(NAME)),$(comma)debug)
 VARIANT ?= $(if $(DEBUG),patched)
 SELECT = $(if $(FEW),--kvm patched --paging tdp,$(if $(QUICK),--quick)) \
-	$(if $(DEBUG),--debug $(if $(ONLY)$(GROUP),,--group $(DEBUG_GROUPS))) $(if $(ONLY),--only $(ONLY)$(if $(DEBUG),$(comma)leaks)) $(if $(GROUP),--group $(GROUP)) $(if $(VARIANT),--kvm $(VARIANT))
+	$(if $(DEBUG),--debug $(if $(ONLY)$(GROUP),,--group $(DEBUG_GROUPS))) $(if $(ONLY),--only $(ONLY)$(if $(filter %-debug,$(NAME)),$(comma)leaks)) $(if $(GROUP),--group $(GROUP)) $(if $(VARIANT),--kvm $(VARIANT))
 
 check-rig: initramfs programs
 	$(if $(filter %-rt,$(NAME)),echo "KVM of a realtime kernel needs a constant TSC: make check-intel" >&2; exit 1)

@@ -87,11 +87,13 @@ ci ci-full:
 	$(CHECK) $(CI_PARTS)
 
 # A kernel that looks for bugs while it runs the tests, and which lines of the series they ran. It is
-# built from the same source as KERNEL, with rig/debug.config.
+# built from the same source as KERNEL, with rig/debug.config, or, with KCSAN=1, with rig/kcsan.config
+# on top.
+DEBUG_KERNEL = $(KERNEL)-$(if $(KCSAN),kcsan,debug)
 .PHONY: check-debug coverage
 check-debug:
-	$(MAKE) deps FOR=check DEPS_KERNELS=$(KERNEL)-debug
-	$(MAKE) check-rig KERNEL=$(KERNEL)-debug
+	$(MAKE) deps FOR=check DEPS_KERNELS=$(DEBUG_KERNEL)
+	$(MAKE) check-rig KERNEL=$(DEBUG_KERNEL)
 
 coverage:
 	$(MAKE) show-coverage KERNEL=$(KERNEL)-debug

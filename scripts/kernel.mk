@@ -48,9 +48,9 @@ VMLINUZ := $(IMAGE)/boot/$(if $(DEBUG),vmlinux,vmlinuz)-$(REL)
 ifdef DEBUG
 # What modules are built against, and have to be built again with.
 KERNEL_TREE := $(VMLINUZ)
-$(VMLINUZ): $(R)/version rig/debug.config rig/debug.sh | $(SOURCE)
+$(VMLINUZ): $(R)/version $(DEBUG) rig/debug.sh | $(SOURCE)
 	printf '  %-8s %s\n' KERNEL "$(REL) (about 25 minutes)"
-	$(call LOCK,image) $(IN) rig/debug.sh $(SOURCE) rig/debug.config $(KDIR) $(REL) $(IMAGE)
+	$(call LOCK,image) $(IN) rig/debug.sh $(SOURCE) $(KDIR) $(REL) $(IMAGE) $(DEBUG)
 else
 $(VMLINUZ): $(R)/version
 	$(call LOCK,image) $(FOREIGN) scripts/fetch.sh image $(IMAGE_PKG) $(DEBIAN_VERSION) $(IMAGE)

@@ -5,7 +5,7 @@
 # the package lists of other architectures are kept below CACHE. An answer stands
 # until kernels.conf or the machine's package lists change; UPDATE=1 asks Debian for
 # new lists first. KERNEL-debug is a kernel of the same source with rig/debug.config,
-# which is built instead of fetched.
+# and KERNEL-kcsan one with rig/kcsan.config on top, which are built instead of fetched.
 set -eu
 here=$(dirname "$0")
 # shellcheck source=scripts/lib.sh
@@ -22,14 +22,15 @@ if [ -s "$out" ] && [ -z "$(find "$conf" "$0" "$lists" -prune -newer "$out")" ];
 fi
 
 case $kernel in
-*-debug)
-	base=$(dirname "$out")/${kernel%-debug}.mk
-	"$0" "${kernel%-debug}" "$base" "$cache"
+*-debug | *-kcsan)
+	flavour=${kernel##*-}
+	base=$(dirname "$out")/${kernel%-*}.mk
+	"$0" "${kernel%-*}" "$base" "$cache"
 	upstream=$(sed -n 's/^SOURCE_VERSION := \([0-9.]*\).*/\1/p' "$base")
 	sed -e '/^\(IMAGE\|HEADERS\)_PKG/d' -e "s/^NAME := .*/NAME := $kernel/" \
-	    -e "s/^REL := .*/REL := $upstream-debug/" \
+	    -e "s/^REL := .*/REL := $upstream-$flavour/" \
 	    -e 's/^HEADERS_DEPS := .*/HEADERS_DEPS := bc bison flex gcc lcov libc6-dev libelf-dev xz-utils/' "$base" >"$out.tmp"
-	echo "DEBUG := 1" >>"$out.tmp"
+	echo "DEBUG := rig/debug.config$([ "$flavour" = debug ] || echo " rig/$flavour.config")" >>"$out.tmp"
 	mv "$out.tmp" "$out"
 	exit 0
 	;;

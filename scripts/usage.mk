@@ -21,6 +21,7 @@ for_GROUP := $(RIG_TARGETS)
 for_VARIANT := $(RIG_TARGETS) torture
 for_QUICK := $(RIG_TARGETS)
 for_CORE := check-install ci-full
+for_KCSAN := check-debug
 for_STOCK := shell
 for_FOR := deps
 for_DEPS_KERNELS := deps
@@ -43,13 +44,14 @@ VARIABLES := $(patsubst for_%,%,$(sort $(filter for_%,$(.VARIABLES))))
 values_VARIANT := stock patched
 values_FOR := demo check ci
 values_CORE := 1
+values_KCSAN := 1
 values_STOCK := 1
 values_UPDATE := 1
 values_PAGING := tdp tdp_mmu0 shadow
 values_MULTI := 1
 values_V := 1
 # Lists of names use commas.
-ONE_WORD := KERNEL ONLY GROUP VARIANT CORE STOCK FOR UPDATE SERIES_DIR NEW_DIR V \
+ONE_WORD := KERNEL ONLY GROUP VARIANT CORE KCSAN STOCK FOR UPDATE SERIES_DIR NEW_DIR V \
 	RUNS SECONDS SEED OPS TRIES PAGING MULTI MORE TRY
 
 command_line := $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v)))
