@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Builds a debug kernel for the emulated host: debug.sh SOURCE TREE RELEASE IMAGE CONFIG... unpacks SOURCE
 # into TREE, which modules are built against afterwards, and lays out IMAGE as fetch.sh does. What is in
-# several CONFIGs is taken from the last one.
+# several CONFIGs is taken from the last one, and what ends with "# 6.12" is for that kernel only.
 set -eu
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/../scripts/lib.sh"
@@ -30,8 +30,14 @@ kernel() {
 }
 
 : >"$log"
-awk -F= '/^CONFIG_/ { if (!($1 in line)) order[++n] = $1; line[$1] = $0 }
-	 END { for (i = 1; i <= n; i++) print line[order[i]] }' "$@" >"$config"
+awk -F= -v series="${release%.*}" '
+	match($0, /[ \t]+# /) && /^CONFIG_/ {
+		if (substr($0, RSTART + RLENGTH) != series)
+			next
+		$0 = substr($0, 1, RSTART - 1)
+	}
+	/^CONFIG_/ { if (!($1 in line)) order[++n] = $1; line[$1] = $0 }
+	END { for (i = 1; i <= n; i++) print line[order[i]] }' "$@" >"$config"
 if [ "$(cat "$tree/unpacked" 2>/dev/null)" != "$source" ]; then
 	rm -rf "$tree"
 	mkdir -p "$tree"
