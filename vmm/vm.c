@@ -15,6 +15,9 @@
 #define PAGE	   4096u
 #define KVM_DEVICE "/dev/kvm"
 
+/* KVM_X86_SW_PROTECTED_VM of Linux 6.8 */
+#define PROTECTED_TYPE 1
+
 /* Three pages that KVM needs for real mode on Intel processors without unrestricted guests. */
 #define TSS_ADDR 0xfffbd000ul
 
@@ -94,7 +97,8 @@ struct vm *vm_create(unsigned int flags)
 	version = VMM_MUST(vmm_ioctl(vm->kvm, KVM_GET_API_VERSION, 0));
 	if (version != KVM_API_VERSION)
 		vmm_die("KVM_GET_API_VERSION: %d, not %d", version, KVM_API_VERSION);
-	vm->fd = VMM_MUST(vmm_ioctl(vm->kvm, KVM_CREATE_VM, 0));
+	vm->fd = VMM_MUST(
+		vmm_ioctl(vm->kvm, KVM_CREATE_VM, flags & VM_PROTECTED ? PROTECTED_TYPE : 0));
 	vm->stats_fd = -1;
 	VMM_MUST(vmm_ioctl(vm->fd, KVM_SET_TSS_ADDR, TSS_ADDR));
 	if (flags & VM_IRQCHIP)

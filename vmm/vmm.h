@@ -129,7 +129,8 @@ int vmm_ioctl_named(int fd, unsigned long request, const char *name, void *arg);
 /* ---- VMs ---- */
 
 /* vm_create() flags */
-#define VM_IRQCHIP 1u /* KVM_CREATE_IRQCHIP; async page faults need it */
+#define VM_IRQCHIP   1u /* KVM_CREATE_IRQCHIP; async page faults need it */
+#define VM_PROTECTED 2u /* KVM_X86_SW_PROTECTED_VM, with private memory, if the kernel has that */
 
 /*
  * Open /dev/kvm and create a VM whose slot 0 contains the guest program, descriptor tables and

@@ -44,7 +44,7 @@ static int call_async(struct kvm_memory_slot *slot, struct rig_lookup *l, kvm_pf
 	if (__same_type(__gfn_to_pfn_memslot, lookup_fn))
 		*pfn = ((lookup_fn *)function)(slot, l->gfn, false, &async, true, &writable, &hva);
 	else
-		*pfn = ((interruptible_fn *)function)(slot, l->gfn, false, false, &async, true,
+		*pfn = ((interruptible_fn *)function)(slot, l->gfn, false, true, &async, true,
 						      &writable, &hva);
 	if (async)
 		l->flags |= RIG_LOOKUP_WAIT;
