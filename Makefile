@@ -59,7 +59,7 @@ help:
 #?
 #? make check-rig      run the tests in an AMD-V host (ONLY=, GROUP=, VARIANT= select)
 #? make check-intel    run those of tests/intel.table in an Intel VT-x host
-#? make check-debug    run those of check-rig on a debug kernel: KASAN, lockdep, kmemleak
+#? make check-debug    run those of check-rig on a debug kernel (KCSAN=1: data races)
 #? make coverage       which lines of the series the last check-debug ran
 #? make check-i386     run those of tests/i386.table in a 32-bit host
 #? make torture        everything at once, at random (SECONDS=, SEED=, OPS=, TRIES=, PAGING=, MULTI=1)

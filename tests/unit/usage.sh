@@ -51,6 +51,7 @@ VARIANT=stock,patched: VARIANT is one of: stock patched|check-rig VARIANT=stock,
 FOR=x: FOR is one of: demo check ci|deps FOR=x
 CORE=2: CORE is one of: 1|check-install CORE=2
 CORE=0: CORE is one of: 1|check-install CORE=0
+KCSAN=0: KCSAN is one of: 1|check-debug KCSAN=0
 STOCK=yes: STOCK is one of: 1|shell STOCK=yes
 UPDATE=0: UPDATE is one of: 1|deps UPDATE=0
 V=0: V is one of: 1|tool V=0
@@ -74,6 +75,7 @@ VARIANT= has no effect on 'shell'|shell VARIANT=stock
 STOCK= has no effect on 'check-rig'|check-rig STOCK=1
 FOR= has no effect on 'check'|check FOR=demo
 CORE= has no effect on 'ci'|ci CORE=1
+KCSAN= has no effect on 'check-rig'|check-rig KCSAN=1
 MORE= has no effect on 'check'|check MORE=x
 MORE= has no effect on 'check-rig'|check-rig MORE=
 TRY= has no effect on 'torture'|torture TRY=torture
@@ -94,6 +96,7 @@ check-intel KERNEL=6.12 ONLY=counts
 check-i386 ONLY=revoke
 check-install KERNEL=6.1 CORE=1 ONLY=dracut,removal
 check KERNEL=6.1.0-56-amd64
+check-debug KERNEL=6.12 KCSAN=1
 check-unit check-rig KERNEL=6.12
 deps FOR=check DEPS_KERNELS='6.1 6.12' UPDATE=1
 shell STOCK=1 KERNEL=6.1
