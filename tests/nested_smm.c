@@ -26,14 +26,11 @@
 #define SMM_WORD   0x8800u
 #define MSR_SMBASE 0x9e
 
-__asm__(".pushsection .text\n"
-	"handler: .code16\n"
-	"incl %cs:0x8800\n"
-	"rsm\n"
-	".code64\n"
-	"handler_end:\n"
-	".popsection");
-extern const char handler[], handler_end[];
+/* 16-bit code */
+static const unsigned char handler[] = {
+	0x2e, 0x66, 0xff, 0x06, 0x00, SMM_WORD >> 8, /* incl %cs:SMM_WORD */
+	0x0f, 0xaa,				     /* rsm */
+};
 
 static char *smram;
 
@@ -88,7 +85,7 @@ static void test(const struct pfnmap_create *spec)
 	struct buf b;
 
 	memset(smram, 0, SMRAM_SIZE);
-	memcpy(smram + SMM_ENTRY, handler, handler_end - handler);
+	memcpy(smram + SMM_ENTRY, handler, sizeof(handler));
 	VMM_MUST(vmm_ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region));
 	if (spec) {
 		buf_open(&b, spec);
