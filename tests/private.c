@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * private - A guest uses private memory, which only a file that guest_memfd made has: it does not see
- * the VMM's memory behind the same memslot, gets a new page after the file has lost one, and sees the
- * VMM's memory when the range is shared again.
+ * private - A guest uses private memory, which only a file that guest_memfd made has: it does not
+ * see the VMM's memory behind the same memslot, gets a new page after the file has lost one, and
+ * sees the VMM's memory when the range is shared again.
  *
  * Contract: 7. Both variants pass. KVM of Linux 6.8 and later has this, for VMs of a type that
  * distributions do not enable.
