@@ -28,8 +28,8 @@
 
 /* 16-bit code */
 static const unsigned char handler[] = {
-	0x2e, 0x66, 0xff, 0x06, 0x00, SMM_WORD >> 8, /* incl %cs:SMM_WORD */
-	0x0f, 0xaa,				     /* rsm */
+	0x2e, 0x66, 0xff, 0x06, SMM_WORD & 0xff, SMM_WORD >> 8, /* incl %cs:SMM_WORD */
+	0x0f, 0xaa,						/* rsm */
 };
 
 static char *smram;
@@ -38,13 +38,8 @@ static char *smram;
 static void interrupt(struct vcpu *v, struct guest_outcome *out)
 {
 	struct guest_cmd run = { .op = GUEST_VMRUN, .gpa = GUEST_SCRATCH, .gpa2 = MMIO, .value = 1 };
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} msr = { .head.nmsrs = 1, .entry = { .index = MSR_SMBASE, .data = SMRAM } };
 
-	if (VMM_MUST(vmm_ioctl(v->fd, KVM_SET_MSRS, &msr)) != 1)
-		tap_bail("KVM does not take the address of SMRAM");
+	kit_set_msr(v, MSR_SMBASE, SMRAM);
 	guest_call(v, &run, out);
 	if (out->end != GUEST_EXIT || out->exit_reason != KVM_EXIT_MMIO || out->mmio_addr != MMIO)
 		tap_bail("the nested guest does not reach its store: %s", guest_describe(out));

@@ -683,15 +683,20 @@ int64_t kit_cpu_ms(const struct vcpu *v)
 	return ts.tv_sec * 1000ll + ts.tv_nsec / 1000000;
 }
 
-void kit_set_clock(struct vcpu *v, uint64_t value)
+void kit_set_msr(struct vcpu *v, uint32_t index, uint64_t value)
 {
 	struct {
 		struct kvm_msrs msrs;
 		struct kvm_msr_entry entry;
-	} arg = { { .nmsrs = 1 }, { .index = MSR_KVM_SYSTEM_TIME_NEW, .data = value } };
+	} arg = { { .nmsrs = 1 }, { .index = index, .data = value } };
 
 	if (VMM_MUST(vmm_ioctl(v->fd, KVM_SET_MSRS, &arg)) != 1)
-		tap_bail("KVM_SET_MSRS does not take MSR_KVM_SYSTEM_TIME_NEW");
+		tap_bail("KVM_SET_MSRS does not take MSR %#x", index);
+}
+
+void kit_set_clock(struct vcpu *v, uint64_t value)
+{
+	kit_set_msr(v, MSR_KVM_SYSTEM_TIME_NEW, value);
 }
 
 void kit_update_clocks(struct vm *vm)

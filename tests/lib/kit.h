@@ -277,7 +277,10 @@ bool kit_prefaults(void);
 /* KVM_PRE_FAULT_MEMORY: 0 or -errno; *range becomes what is left to do. */
 int kit_prefault(struct vcpu *v, struct kvm_pre_fault_memory *range);
 
-/* ---- the kvmclock ---- */
+/* ---- MSRs, the kvmclock ---- */
+
+/* KVM_SET_MSRS for one MSR. Bails. */
+void kit_set_msr(struct vcpu *v, uint32_t index, uint64_t value);
 
 /* Write MSR_KVM_SYSTEM_TIME_NEW: the address of the vCPU's clock, gpa | 1, or 0: none. Bails. */
 void kit_set_clock(struct vcpu *v, uint64_t value);
