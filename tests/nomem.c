@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * nomem - Each allocation that a call makes fails once: the first, the second, and so on, until the
- * call makes no more. Meanwhile the call succeeds or ends with ENOMEM or EFAULT; it succeeds the
- * next time; and no page keeps a reference or a flag. The calls create a memslot, begin dirty
- * logging, touch the memory as a guest and as a nested guest, and prefault it. Page faults make
- * many allocations, most of them for the same caches, and each one that fails takes a new VM. So
- * every fourth of theirs fails: other ones for refcounted pages than for the rest. This needs a
- * kernel with CONFIG_FAILSLAB and CONFIG_FAIL_PAGE_ALLOC.
+ * nomem - Allocations that a call makes fail, one at a time: the first, a later one, and so on,
+ * until the call makes no more. Meanwhile the call succeeds or ends with ENOMEM or EFAULT; it
+ * succeeds the next time; and no page keeps a reference or a flag. The calls create a memslot,
+ * begin dirty logging, touch the memory as a guest and as a nested guest, and prefault it. Page
+ * faults make many allocations, most of them for the same caches, and each one that fails takes a
+ * new VM. So every fourth of theirs fails: other ones for refcounted pages than for the rest. This
+ * needs a kernel with CONFIG_FAILSLAB and CONFIG_FAIL_PAGE_ALLOC.
  *
  * Contract: 7, 9. Stock passes with the pages that it maps.
  *
